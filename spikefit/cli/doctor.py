@@ -1,0 +1,182 @@
+"""`spikefit doctor`: what this computer and this installation can do."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spikefit.cli.options import SpikefitCommand, json_option, quiet_and_verbose
+from spikefit.cli.self_test import LEAST_CORRELATION, N_UNITS, run_self_test
+from spikefit.cli.show import echo_table
+
+PACKAGES = (
+    "spikefit", "torch", "numpy", "scipy", "h5py", "neo", "nixio", "pynwb", "pydantic", "click", "pyyaml", "rich", "jinja2",
+    "matplotlib", "networkx", "safetensors",
+)  # fmt: skip
+# What spikefit runs without: the module, what pip calls it, and what it adds.
+EXTRAS = (
+    ("pandas", "pandas", "results as data frames"),
+    ("hdf5plugin", "hdf5plugin", "HDF5 and NWB files compressed with blosc, zstd or lz4"),
+    ("sklearn", "scikit-learn", "the reference fits of the benchmarks"),
+)
+LITTLE_DISK_BYTES = 2 * 1024**3
+LITTLE_MEMORY_BYTES = 1024**3
+
+
+@click.command("doctor", cls=SpikefitCommand)
+@json_option("everything as one JSON object instead of a table")
+@quiet_and_verbose
+def command(as_json: bool, quiet: bool) -> None:
+    """Check this computer and this installation.
+
+    Shows versions, devices, threads, memory and disk, names optional packages that are not installed, and fits a small
+    network whose answer is known. The exit code is 1 where a package is missing or that fit fails.
+    """
+    found = examine()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif not quiet:
+        _echo(found)
+    if None in found["versions"].values() or not found["self_test"]["passed"]:
+        raise click.exceptions.Exit(1)
+
+
+def examine() -> dict[str, Any]:
+    """Look at everything; the result is plain values that JSON can hold, sizes in bytes."""
+    cores = os.cpu_count() or 1
+    memory, available = _memory_bytes()
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {name: _version(name) for name in PACKAGES},
+        "devices": _devices(),
+        "threads": {
+            "cores": cores,
+            "usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores,
+            "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        },
+        "memory_bytes": memory,
+        "memory_available_bytes": available,
+        "disk_free_bytes": shutil.disk_usage(Path.cwd()).free,
+        "missing_extras": [
+            {"package": package, "adds": adds, "install": f"pip install {package}"}
+            for module, package, adds in EXTRAS
+            if importlib.util.find_spec(module) is None
+        ],
+    }
+    if None in found["versions"].values():
+        found["self_test"] = {"passed": False, "correlation": None, "seconds": None, "fault": "packages are missing"}
+    else:
+        found["self_test"] = run_self_test()
+    found["advice"] = _advice(found)
+    return found
+
+
+def _echo(found: dict[str, Any]) -> None:
+    threads = found["threads"]
+    rows = [("python", f"{found['python']} on {found['platform']}")]
+    rows += [(name, version or "missing") for name, version in found["versions"].items()]
+    rows += [
+        ("devices", ", ".join(found["devices"]) or "none: torch is missing"),
+        ("CPU threads", f"{threads['usable']} usable of {threads['cores']}"),
+        ("memory", f"{_size(found['memory_available_bytes'])} free of {_size(found['memory_bytes'])}"),
+        ("disk here", f"{_size(found['disk_free_bytes'])} free"),
+    ]
+    echo_table(("what", "found"), rows)
+    click.echo("")
+    click.echo(f"self-test: {_outcome(found['self_test'])}")
+    for extra in found["missing_extras"]:
+        click.echo(f"optional, not installed: {extra['package']}, for {extra['adds']}: {extra['install']}")
+    for text in found["advice"]:
+        click.echo(f"advice: {text}")
+
+
+def _outcome(test: dict[str, Any]) -> str:
+    if test["correlation"] is None:
+        return f"not passed: {test['fault']}"
+    how = f"a fit of {N_UNITS} simulated units agrees with the known connections to r = {test['correlation']:.2f}"
+    if test["passed"]:
+        return f"passed: {how} in {test['seconds']:.1f} s"
+    return f"not passed: {how}, expected at least {LEAST_CORRELATION}"
+
+
+def _advice(found: dict[str, Any]) -> list[str]:
+    """The common traps, each with the way out."""
+    advice = [
+        f"{name} is missing: pip install {name}" for name, version in found["versions"].items() if version is None
+    ]
+    has_gpu_driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+    if found["devices"] and has_gpu_driver and not any(device.startswith("cuda") for device in found["devices"]):
+        advice.append(
+            "this computer has an NVIDIA driver, but this torch cannot use the GPU: install a torch built for CUDA"
+        )
+    if found["self_test"]["correlation"] is not None and not found["self_test"]["passed"]:
+        advice.append(
+            "the self-test gives a wrong answer: install the versions in constraints.txt, and report it if that does not help"
+        )
+    threads = found["threads"]
+    wanted = threads["omp_num_threads"]
+    if wanted and wanted.isdigit() and int(wanted) > threads["usable"]:
+        advice.append(
+            f"OMP_NUM_THREADS is {wanted}, but {threads['usable']} CPUs may be used: more threads than CPUs slow a fit down"
+        )
+    if found["disk_free_bytes"] < LITTLE_DISK_BYTES:
+        advice.append(f"only {_size(found['disk_free_bytes'])} of disk are free here: write results elsewhere with -o")
+    available = found["memory_available_bytes"]
+    if available is not None and available < LITTLE_MEMORY_BYTES:
+        advice.append(f"only {_size(available)} of memory are free: --dry-run tells what a fit needs")
+    return advice
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _devices() -> list[str]:
+    """What --device can name, with the model of each GPU."""
+    if importlib.util.find_spec("torch") is None:
+        return []
+    import torch
+
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        devices += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return devices
+
+
+def _memory_bytes() -> tuple[int | None, int | None]:
+    """All memory, and what is free for use; None where this system does not tell."""
+    total = available = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # Pages that only cache files are free for use, too.
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        # A container may be given less than the machine has.
+        with contextlib.suppress(OSError, ValueError):
+            most = int(Path(limit).read_text(encoding="ascii"))
+            total = most if total is None else min(total, most)
+            available = None if available is None else min(available, most)
+    return total, available
+
+
+def _size(n_bytes: int | None) -> str:
+    return "unknown" if n_bytes is None else f"{n_bytes / 1024**3:.1f} GiB"

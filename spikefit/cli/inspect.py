@@ -1,0 +1,120 @@
+"""`spikefit inspect`: what a recording holds, before any fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spikefit.cli.guard import show_warning
+from spikefit.cli.options import SpikefitCommand, config_option, given, json_option, quiet_and_verbose, settings
+from spikefit.cli.show import echo_table, plain_number, thousands
+
+MOST_INTERVALS_SHOWN = 6
+
+
+@click.command("inspect", cls=SpikefitCommand)
+@click.argument("recording", metavar="FILE", type=click.Path(path_type=Path))
+@settings(["recording"])
+@config_option
+@json_option("everything as one JSON object instead of tables")
+@quiet_and_verbose
+def command(recording: Path, config_file: Path | None, as_json: bool, quiet: bool, **flags: Any) -> None:
+    """Show what a recording holds, what would be dropped and why.
+
+    Prints the units of FILE with their rates, the observed time, the epochs, what `spikefit infer` would drop, and the
+    bin widths that suit these rates. With --epochs or --interval it looks at that part alone.
+    """
+    from spikefit.config import resolve_config
+
+    resolved = resolve_config(config_file, flags=given(flags))
+    for note in resolved.notes:
+        show_warning(note)
+
+    from spikefit.inspection import inspect_recording, suggest_bin_width
+    from spikefit.pipeline import read_recording
+
+    trains = read_recording(recording, resolved.config)
+    wanted = resolved.config.recording
+    found = inspect_recording(trains, units=wanted.units, min_spikes=wanted.min_spikes)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif not quiet:
+        _echo(recording, found, suggest_bin_width(found["suggested_bins"]))
+
+
+def _echo(recording: Path, found: dict[str, Any], bin_width_s: float | None) -> None:
+    kept = [unit for unit in found["units"] if unit["kept"]]
+    observed_s = sum(stop - start for start, stop in found["intervals_s"])
+    click.echo(f"{recording.name} ({found['format']})")
+    click.echo(
+        f"{found['n_units']} units, {len(kept)} of them would be used; {thousands(found['n_spikes'])} spikes; "
+        f"{_minutes(observed_s)} observed from {found['t_start_s']:.3f} s to {found['t_stop_s']:.3f} s"
+    )
+    if len(found["intervals_s"]) > 1:
+        click.echo(f"observed in {len(found['intervals_s'])} intervals: {_intervals(found['intervals_s'])}")
+    click.echo("")
+    echo_table(
+        ("unit", "spikes", "rate (Hz)", "first (s)", "last (s)", "used"),
+        [
+            (
+                unit["id"],
+                thousands(unit["n_spikes"]),
+                "–" if unit["rate_hz"] is None else f"{unit['rate_hz']:.3f}",
+                _seconds(unit["first_spike_s"]),
+                _seconds(unit["last_spike_s"]),
+                "yes" if unit["kept"] else f"no: {unit['reason']}",
+            )
+            for unit in found["units"]
+        ],
+        numbers=(1, 2, 3, 4),
+    )
+    if found["epochs"]:
+        click.echo("")
+        echo_table(
+            ("epoch", "total", "from – to (s)"),
+            [
+                (name, _minutes(sum(stop - start for start, stop in rows)), _intervals(rows))
+                for name, rows in found["epochs"].items()
+            ],
+            numbers=(1,),
+        )
+    if found["suggested_bins"]:
+        click.echo("")
+        echo_table(
+            ("bin", "bins", "spikes/bin, median unit", "busiest unit", "crowded", ""),
+            [
+                (
+                    f"{1e3 * row['bin_width_s']:g} ms",
+                    thousands(row["n_bins"]),
+                    plain_number(row["spikes_per_bin_median"], 2),
+                    plain_number(row["spikes_per_bin_max"], 2),
+                    f"{100 * row['share_of_spiking_bins_with_two_or_more']:.1f} %",
+                    "← suits these rates" if row["bin_width_s"] == bin_width_s else "",
+                )
+                for row in found["suggested_bins"]
+            ],
+            numbers=(0, 1, 2, 3, 4),
+        )
+        click.echo("crowded: of the bins in which a unit fires, those with two spikes or more, whose order is lost")
+    if found["warnings"]:
+        click.echo("")
+        for text in found["warnings"]:
+            click.echo(f"warning: {text}")
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.2f} h"
+
+
+def _intervals(rows: list[list[float]]) -> str:
+    shown = ", ".join(f"{start:g}–{stop:g}" for start, stop in rows[:MOST_INTERVALS_SHOWN])
+    return shown + (f", … ({len(rows)} in all)" if len(rows) > MOST_INTERVALS_SHOWN else "")

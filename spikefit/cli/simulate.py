@@ -1,0 +1,55 @@
+"""`spikefit simulate`: a recording with a known answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spikefit.cli.guard import show_warning
+from spikefit.cli.options import (
+    SpikefitCommand,
+    config_option,
+    given,
+    json_option,
+    overwrite_option,
+    quiet_and_verbose,
+    settings,
+)
+
+
+@click.command("simulate", cls=SpikefitCommand)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The recording to write, FILE.nwb; the truth goes beside it, to FILE.truth.h5.  [default: none, it is needed]",
+)
+@settings(["simulate"], also=("bin", "window", "seed"))
+@config_option
+@overwrite_option
+@json_option("what was made as JSON instead of a table")
+@quiet_and_verbose
+def command(out: Path, config_file: Path | None, overwrite: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
+    """Make a recording of a network whose connections are known.
+
+    The network has recorded neurons with sparse connections and unrecorded drivers that excite many of them. The truth
+    is written in the layout of connectivity.h5.
+    """
+    from spikefit.config import resolve_config
+
+    resolved = resolve_config(config_file, flags=given(flags))
+    for note in resolved.notes:
+        show_warning(note)
+
+    from spikefit import pipeline
+
+    made = pipeline.simulate_to_file(out, config=resolved.config, overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps(made, indent=2))
+    elif not quiet:
+        for name, value in made.items():
+            click.echo(f"{name.replace('_', ' ')}: {value}")

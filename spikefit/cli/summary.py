@@ -1,0 +1,113 @@
+"""What `spikefit infer` says when it is done: the answer in a few lines, and where to find the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from spikefit.cli.show import echo_table, plain_number, thousands
+
+if TYPE_CHECKING:
+    from spikefit.results import Result
+
+STRONGEST = 8
+
+
+def echo_summary(fit: Result, folder: Path) -> None:
+    """Print unit counts, held-out scores, the strongest edges, warnings and the place of the files.
+
+    Args:
+        fit: what was fitted.
+        folder: where its files are.
+    """
+    dropped = [row for row in fit.units if not row.kept]
+    units = f"{fit.n_visible} recorded" + (f" + {fit.n_hidden} hidden" if fit.n_hidden else "") + " units"
+    left_out = f" ({len(dropped)} left out, reasons in units.csv)" if dropped else ""
+    bins = fit.metrics.get("n_bins")
+    length = f", {thousands(int(bins))} bins of {1e3 * fit.bin_width_s:g} ms" if bins is not None else ""
+    click.echo(f"{fit.name}: {units}{left_out}{length}")
+    for line in score_lines(fit.metrics, fit.n_hidden):
+        click.echo(line)
+    candidates = fit.metrics.get("candidates") or ()
+    if len(candidates) > 1:
+        click.echo("")
+        echo_table(
+            ("hidden units", "held out, nats per bin", "gain over none", ""),
+            [
+                (
+                    str(row["n_hidden"]),
+                    _signed(_number(row, "heldout_nats_per_bin"), None),
+                    _signed(_number(row, "heldout_gain_nats_per_bin"), _number(row, "heldout_gain_nats_per_bin_se")),
+                    "← kept" if row["n_hidden"] == fit.n_hidden else "",
+                )
+                for row in candidates
+            ],
+            numbers=(0, 1, 2),
+        )
+    edges = fit.edges()
+    edges = edges[np.isfinite(edges["weight"])]
+    if edges.size:
+        strongest = edges[np.argsort(-np.abs(edges["weight"]), kind="stable")[:STRONGEST]]
+        # A column of dashes tells nothing: what was not asked for is not shown.
+        columns = {"weight": "weight", "std_error": "std. error", "q_value": "q", "peak_lag_s": "peak lag (ms)"}
+        shown = [name for name in columns if np.isfinite(strongest[name]).any()]
+        click.echo("")
+        echo_table(
+            ("from", "to", *(columns[name] for name in shown)),
+            [
+                (
+                    str(edge["pre_id"]),
+                    str(edge["post_id"]),
+                    *(plain_number(float(edge[name]) * (1e3 if name == "peak_lag_s" else 1)) for name in shown),
+                )
+                for edge in strongest
+            ],
+            title=f"strongest of {thousands(int(edges.size))} connections (weight: summed over lags, in units of the drive):",
+            numbers=tuple(range(2, 2 + len(shown))),
+        )
+    if fit.warnings:
+        click.echo("")
+    for text in fit.warnings:
+        click.echo(f"warning: {text}")
+    click.echo("")
+    click.echo(f"results are in {folder}{'/' if not str(folder).endswith('/') else ''} (connectivity.h5, edges.csv, …)")
+
+
+def score_lines(metrics: Mapping[str, Any], n_hidden: int) -> list[str]:
+    """How well the fit predicts spikes it never saw, and whether the hidden units helped."""
+    lines = []
+    nats, bits = _number(metrics, "heldout_nats_per_bin"), _number(metrics, "heldout_bits_per_spike")
+    if nats is not None:
+        spread = _number(metrics, "heldout_bits_per_spike_se")
+        also = f"; {_signed(bits, spread, 3)} bits per spike over constant rates" if bits is not None else ""
+        lines.append(f"held out: {nats:.4f} nats per bin{also}")
+    gain, error = _number(metrics, "heldout_gain_nats_per_bin"), _number(metrics, "heldout_gain_se")
+    if n_hidden and gain is not None:
+        clear = error is None or abs(gain) > error
+        verdict = "hidden units help" if gain > 0 else "no hidden units would predict better"
+        lines.append(
+            f"against no hidden units: {_signed(gain, error)} nats per bin: "
+            + (verdict if clear else "within its standard error, hidden units are not needed")
+        )
+    fit_s, wall_s = _number(metrics, "fit_s"), _number(metrics, "wall_s")
+    if fit_s is not None:
+        whole = f" ({wall_s:.1f} s in all)" if wall_s is not None else ""
+        state = "not converged" if metrics.get("converged") is False else "converged"
+        lines.append(f"{state} in {fit_s:.1f} s{whole}")
+    return lines
+
+
+def _signed(value: float | None, error: float | None, decimals: int = 4) -> str:
+    if value is None:
+        return "–"
+    return f"{value:+.{decimals}f}" + (f" ± {error:.{decimals}f}" if error else "")
+
+
+def _number(metrics: Mapping[str, Any], name: str) -> float | None:
+    value = metrics.get(name)
+    return float(value) if value is not None and math.isfinite(float(value)) else None

@@ -1,0 +1,66 @@
+"""What no single setting can be wrong about: settings that contradict each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spikefit.units_of_time import format_time
+
+if TYPE_CHECKING:
+    from spikefit.config.sections import Config
+
+# Filters longer than this many bins are a slip of a unit (ms for s), not a wish.
+MOST_LAGS = 100_000
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Settings that cannot stand together.
+
+    Args:
+        keys: the settings that disagree, the one most likely meant to be changed first.
+        text: both values, and what would be right.
+    """
+
+    keys: tuple[str, ...]
+    text: str
+
+
+def contradictions(config: Config) -> list[Contradiction]:
+    """All contradictions in a config whose single values are right."""
+    found = []
+    bin_width_s, window_s = config.model.bin, config.model.window
+    if window_s < bin_width_s:
+        found.append(
+            Contradiction(
+                ("window", "bin"),
+                f"the window ({format_time(window_s)}) is shorter than one bin ({format_time(bin_width_s)}); "
+                "it must hold at least one bin",
+            )
+        )
+    elif window_s / bin_width_s > MOST_LAGS:
+        found.append(
+            Contradiction(
+                ("window", "bin"),
+                f"the window ({format_time(window_s)}) holds {window_s / bin_width_s:,.0f} bins of "
+                f"{format_time(bin_width_s)}; at most {MOST_LAGS:,} can be fitted",
+            )
+        )
+    start_s, stop_s = config.recording.t_start, config.recording.t_stop
+    if start_s is not None and stop_s is not None and start_s >= stop_s:
+        found.append(
+            Contradiction(
+                ("t_stop", "t_start"),
+                f"the recording would end ({format_time(stop_s)}) before it starts ({format_time(start_s)})",
+            )
+        )
+    lowest_hz, highest_hz = config.checks.min_median_rate_hz, config.checks.max_median_rate_hz
+    if lowest_hz >= highest_hz:
+        found.append(
+            Contradiction(
+                ("max_median_rate_hz", "min_median_rate_hz"),
+                f"no rate lies above {lowest_hz:g} Hz (min_median_rate_hz) and below {highest_hz:g} Hz (max_median_rate_hz)",
+            )
+        )
+    return found

@@ -1,0 +1,224 @@
+"""What a value in a configuration may look like: times, intervals, devices, lists of names.
+
+Each kind reads what a person writes on the command line, in YAML or in Python, and writes it back as the same text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
+
+from spikefit.units_of_time import format_time, parse_time_s
+
+Interval = tuple[float | None, float | None]
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?"
+_TIME_UNIT = re.compile(
+    rf"s|ms|us|ns|min|(?P<number>{_NUMBER})\s*(?P<kilo>k?)hz|samples@(?P<plain>{_NUMBER})", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Hint:
+    """How a key shows itself on the command line.
+
+    Args:
+        metavar: the word that stands for the value in `--help`.
+        flag: whether the key is a flag at all; thresholds of checks are not, there are too many.
+    """
+
+    metavar: str | None = None
+    flag: bool = True
+
+
+def _above_zero(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError(f"must be longer than 0 s, got {format_time(seconds)}")
+    return seconds
+
+
+def _write_time(seconds: float | None) -> str | None:
+    return None if seconds is None else format_time(seconds)
+
+
+_TIME_SCHEMA = {
+    "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*[a-zµ]*\s*$"}],
+    "description": "a time with its unit (5ms, 0.1s, 2min, 1h); a bare number is seconds",
+}
+# A place on the recording's clock: may be negative, recordings do start at -2 s.
+Moment = Annotated[
+    float, BeforeValidator(parse_time_s), PlainSerializer(_write_time), WithJsonSchema(_TIME_SCHEMA), Hint("TIME")
+]
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_time_s),
+    AfterValidator(_above_zero),
+    PlainSerializer(_write_time),
+    WithJsonSchema(_TIME_SCHEMA),
+    Hint("TIME"),
+]
+
+
+def _read_interval(value: Any) -> Interval:
+    if isinstance(value, dict) and len(value) == 1:
+        # YAML takes an interval with an open end, `600:`, for a key without a value.
+        ((start, stop),) = value.items()
+        value = f"{start}:{'' if stop is None else stop}"
+    if isinstance(value, str):
+        start, colon, stop = value.partition(":")
+        if not colon or ":" in stop:
+            raise ValueError(f"expected START:STOP in seconds, either side may be empty, got {value!r}")
+        sides: list[Any] = [start.strip() or None, stop.strip() or None]
+    elif isinstance(value, list | tuple) and len(value) == 2:
+        sides = list(value)
+    else:
+        raise ValueError(f"expected START:STOP in seconds, either side may be empty, got {value!r}")
+    first, last = (None if side is None else parse_time_s(side) for side in sides)
+    if first is None and last is None:
+        raise ValueError("an interval needs a start or a stop, got neither")
+    if first is not None and last is not None and first >= last:
+        raise ValueError(f"an interval must run forward, got {format_time(first)} to {format_time(last)}")
+    return first, last
+
+
+def write_interval(interval: Interval) -> str:
+    """`START:STOP` in plain seconds, an open side left empty."""
+    start, stop = ("" if side is None else format_time(side, units=("s",)).removesuffix("s") for side in interval)
+    return f"{start}:{stop}"
+
+
+def _as_list(value: Any) -> Any:
+    """One value stands for a list of one."""
+    if value is None:
+        return ()
+    if isinstance(value, str | int | float | dict):
+        return (value,)
+    return value
+
+
+def _as_intervals(value: Any) -> Any:
+    is_pair = (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and not any(isinstance(v, str | list | tuple) for v in value)
+    )
+    return (value,) if is_pair else _as_list(value)
+
+
+_INTERVAL_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": "^[^:]*:[^:]*$"},
+        {"type": "array", "items": {"type": "string", "pattern": "^[^:]*:[^:]*$"}},
+    ]
+}
+_NAMES_SCHEMA = {"anyOf": [{"type": ["string", "number"]}, {"type": "array", "items": {"type": ["string", "number"]}}]}
+
+Intervals = Annotated[
+    tuple[Annotated[Interval, BeforeValidator(_read_interval), PlainSerializer(write_interval)], ...],
+    BeforeValidator(_as_intervals),
+    WithJsonSchema(_INTERVAL_SCHEMA),
+    Hint("START:STOP"),
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), WithJsonSchema(_NAMES_SCHEMA), Hint("NAME")]
+
+
+def _read_device(value: Any) -> str:
+    text = str(value).strip().lower()
+    if not _DEVICE.fullmatch(text):
+        raise ValueError(f"expected auto, cpu, cuda, cuda:0 (or another number) or mps, got {value!r}")
+    return text
+
+
+Device = Annotated[
+    str,
+    BeforeValidator(_read_device),
+    WithJsonSchema({"type": "string", "pattern": f"^({_DEVICE.pattern})$"}),
+    Hint("auto|cpu|cuda[:I]|mps"),
+]
+
+
+def _read_time_unit(value: Any) -> str:
+    text = str(value).strip()
+    match = _TIME_UNIT.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            f"expected s, ms, us, ns, min, or the sampling rate of times in samples (30kHz), got {value!r}"
+        )
+    number = match["number"] or match["plain"]
+    if number is None:
+        return text.lower()
+    rate_hz = float(number) * (1000.0 if match["kilo"] else 1.0)
+    if not 0 < rate_hz < 1e9:
+        raise ValueError(f"the sampling rate in {value!r} must lie above 0 and below 1e9 samples per second")
+    return text if match["number"] else f"{number}Hz"
+
+
+TimeUnit = Annotated[
+    str,
+    BeforeValidator(_read_time_unit),
+    WithJsonSchema({"type": "string", "description": "s, ms, us, ns, min, or a sampling rate such as 30kHz"}),
+    Hint("s|ms|us|ns|min|RATE"),
+]
+
+
+def _read_mapping(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    if isinstance(value, list | tuple):
+        pairs = [str(part).partition("=") for part in value]
+        if any(not equals for _, equals, _ in pairs):
+            raise ValueError(f"expected ROLE=PATH pairs (times=/spikes/t,units=/spikes/id), got {value!r}")
+        value = {role.strip(): path.strip() for role, _, path in pairs}
+    if not isinstance(value, dict):
+        raise ValueError(f"expected roles with paths (times: /spikes/t), got {value!r}")
+    return value
+
+
+Mapping = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("ROLE=PATH,…")]
+
+MOST_HIDDEN = 1000
+
+
+def _read_hidden(value: Any) -> int | tuple[int, ...]:
+    items: list[Any]
+    if isinstance(value, str):
+        items = [part.strip() for part in value.strip().strip("[]()").split(",")]
+    elif isinstance(value, list | tuple):
+        items = list(value)
+    else:
+        items = [value]
+    counts: list[int] = []
+    for item in items:
+        try:
+            count = int(item) if not isinstance(item, bool) and float(item) == int(item) else -1
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"expected a whole number of hidden units, or several as 0,2,4; got {value!r}") from None
+        if not 0 <= count <= MOST_HIDDEN:
+            raise ValueError(f"the number of hidden units must lie between 0 and {MOST_HIDDEN}, got {item!r}")
+        counts.append(count)
+    if not counts:
+        raise ValueError("expected a whole number of hidden units, or several as 0,2,4; got an empty list")
+    if len(set(counts)) < len(counts):
+        raise ValueError(f"each number of hidden units is wanted once, got {value!r}")
+    return counts[0] if len(counts) == 1 else tuple(counts)
+
+
+_COUNT_SCHEMA = {"type": "integer", "minimum": 0, "maximum": MOST_HIDDEN}
+HiddenCounts = Annotated[
+    int | tuple[int, ...],
+    BeforeValidator(_read_hidden),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _COUNT_SCHEMA,
+                {"type": "array", "items": _COUNT_SCHEMA, "minItems": 1},
+                {"type": "string", "pattern": r"^\s*\d+(\s*,\s*\d+)*\s*$"},
+            ]
+        }
+    ),
+    Hint("N|N,N,…"),
+]

@@ -1,0 +1,270 @@
+"""Every setting of spikefit with its default, one model per section of the YAML file.
+
+This is the one home of defaults: the flags of the command line, `spikefit config show`, `init` and `schema`, and the
+reference page are all made from the fields below. Each key is used once in all sections, so it is also its flag.
+Times are seconds.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from spikefit.config.cross_checks import contradictions
+from spikefit.config.kinds import Device, Duration, HiddenCounts, Hint, Intervals, Mapping, Moment, Names, TimeUnit
+
+Value = TypeVar("Value")
+NotAFlag = Annotated[Value, Hint(flag=False)]
+
+
+class Section(BaseModel):
+    """What all sections share: unknown keys are refused, and a value never changes once it is read."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, protected_namespaces=()
+    )
+
+
+class RecordingConfig(Section):
+    """Which spikes are read, and from which part of the recording."""
+
+    format: Annotated[str | None, Hint("NAME")] = Field(
+        default=None, description="File format, where the content alone does not tell; recognised by content otherwise."
+    )
+    units_table: Annotated[str | None, Hint("PATH")] = Field(
+        default=None, description="Path of the units table inside the file, where it holds several."
+    )
+    mapping: Mapping = Field(
+        default={},
+        description="Datasets of an HDF5 file by role: times, units or index, unit_names, counts, bin_width, intervals.",
+    )
+    time_unit: TimeUnit | None = Field(
+        default=None, description="Unit of the spike times in the file, where it is not what the format says."
+    )
+    t_start: Moment | None = Field(default=None, description="Start of the recording, where the file does not know it.")
+    t_stop: Moment | None = Field(default=None, description="End of the recording, where the file does not know it.")
+    clip: bool = Field(default=False, description="Drop spikes that lie outside the recording instead of refusing it.")
+    follow_links: bool = Field(
+        default=False, description="Follow links to other HDF5 files in the recording's own folder."
+    )
+    drop_unit: Names = Field(default=(), description="Leave out these units, by their ids.")
+    units: Annotated[str | None, Hint("EXPR")] = Field(
+        default=None,
+        description="Keep only these units: ids and patterns (g1,ca*), or a condition on unit columns (rate_hz > 0.5).",
+    )
+    epochs: Names = Field(default=(), description="Use only these named epochs.")
+    interval: Intervals = Field(
+        default=(), description="Use only these stretches, in seconds; either side may be empty."
+    )
+    min_spikes: Annotated[int, Hint("N")] = Field(
+        default=1, ge=0, description="Leave out units with fewer spikes than this in the part that is used."
+    )
+
+
+class ModelConfig(Section):
+    """The network that is fitted."""
+
+    bin: Duration = Field(default=0.005, description="Bin width.")
+    window: Duration = Field(default=0.1, description="Length of the spike history that a unit responds to.")
+    hidden: HiddenCounts = Field(
+        default=0,
+        description="Number of hidden units; several (0,2,4) are fitted in turn and the best held out is kept.",
+    )
+    basis: Literal["raised-cosine-log", "exponential", "raw"] = Field(
+        default="raised-cosine-log", description="Functions of the lag that coupling filters are made of."
+    )
+    functions: Annotated[int, Hint("N")] = Field(
+        default=5,
+        ge=1,
+        le=200,
+        description="Number of basis functions per filter; raw takes one per lag whatever is given.",
+    )
+    link: Literal["softplus", "exp"] = Field(default="softplus", description="From the drive to the expected count.")
+    posterior: Literal["forward-backward"] = Field(
+        default="forward-backward", description="Which visible spikes the posterior over hidden spikes sees."
+    )
+    family: Literal["poisson"] = Field(default="poisson", description="Law of the hidden counts in the posterior.")
+
+
+class GradientConfig(Section):
+    """How gradients pass through hidden spike counts; without hidden units it changes nothing."""
+
+    estimator: Literal["eat-cubic", "eat-sigmoid"] = Field(default="eat-cubic", description="Gradient estimator.")
+    temperature: Annotated[float, Hint("TAU")] = Field(
+        default=0.5, gt=0, le=1, description="Softness of the estimator's edge, as a fraction of a bin, up to 1."
+    )
+    draws: Annotated[int, Hint("N")] = Field(default=2, ge=1, le=1000, description="Monte-Carlo draws per step.")
+
+
+class FitConfig(Section):
+    """How the fit is regularised, repeated and judged."""
+
+    ridge: Annotated[float, Hint("X")] = Field(
+        default=1.0, ge=0, description="Strength of the ridge penalty on couplings."
+    )
+    restarts: Annotated[int, Hint("N")] = Field(
+        default=3, ge=1, le=1000, description="Fits from different random starts; the best held out is kept."
+    )
+    heldout: Annotated[float, Hint("SHARE")] = Field(
+        default=0.2,
+        gt=0,
+        lt=0.9,
+        description="Share of the recording, in blocks, that no fit sees and every fit is scored on.",
+    )
+    max_epochs: Annotated[int, Hint("N")] = Field(
+        default=200, ge=1, description="Most passes over the recording; the fit stops earlier once it has converged."
+    )
+    learning_rate: Annotated[float, Hint("X")] = Field(
+        default=0.02, gt=0, le=10, description="Largest step of the optimiser with hidden units."
+    )
+
+
+class RunConfig(Section):
+    """Where and how the work is done."""
+
+    device: Device = Field(default="auto", description="Where to compute; auto takes a GPU where there is one.")
+    seed: Annotated[int, Hint("N")] = Field(default=0, ge=0, lt=2**63, description="Seed of all randomness.")
+    threads: Annotated[int | None, Hint("N")] = Field(
+        default=None, ge=1, le=4096, description="CPU threads; as many as the machine allows where not given."
+    )
+    checkpoint_every: Duration = Field(default=60.0, description="Time between checkpoints.")
+    strict: bool = Field(default=False, description="Exit with code 6 where a fit did not converge.")
+
+
+class ChecksConfig(Section):
+    """From where on a recording is doubtful, or dangerous to read."""
+
+    few_spikes: NotAFlag[int] = Field(default=50, ge=0, description="Warn of units with fewer spikes than this.")
+    refractory_s: NotAFlag[float] = Field(
+        default=0.001,
+        ge=0,
+        le=1,
+        description="Two spikes of one unit closer than this, in seconds, violate its refractory period.",
+    )
+    max_refractory_share: NotAFlag[float] = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Warn of units in which more than this share of the intervals violates it.",
+    )
+    outlier_rate_factor: NotAFlag[float] = Field(
+        default=100.0, gt=1, description="Warn of units that fire this many times above the median unit."
+    )
+    identical_share: NotAFlag[float] = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Warn of pairs of units that share at least this part of their spike times exactly.",
+    )
+    max_duration_s: NotAFlag[float] = Field(
+        default=86400.0,
+        gt=0,
+        description="A recording longer than this, in seconds, was probably not written in seconds.",
+    )
+    min_median_rate_hz: NotAFlag[float] = Field(
+        default=0.01,
+        ge=0,
+        description="A median unit below this rate, in spikes per second, raises the same doubt.",
+    )
+    max_median_rate_hz: NotAFlag[float] = Field(
+        default=500.0, gt=0, description="So does a median unit above this rate, in spikes per second."
+    )
+    lone_spike_factor: NotAFlag[float] = Field(
+        default=10.0,
+        gt=1,
+        description="Warn of a few spikes that stretch the recording this many times beyond all the others.",
+    )
+    max_read_bytes: NotAFlag[int] = Field(
+        default=16 * 1024**3, gt=0, description="Refuse to read a dataset that declares more bytes than this."
+    )
+    max_expansion: NotAFlag[float] = Field(
+        default=1000.0,
+        gt=1,
+        description="Refuse a dataset that declares this many times the bytes it has stored, above 64 MiB.",
+    )
+
+
+class SimulateConfig(Section):
+    """The network that `spikefit simulate` draws; its bin width and window are the model's."""
+
+    neurons: Annotated[int, Hint("N")] = Field(default=20, ge=1, le=100_000, description="Recorded units.")
+    drivers: Annotated[int, Hint("N")] = Field(
+        default=3, ge=0, le=10_000, description="Unrecorded units that each excite many of the recorded ones."
+    )
+    duration: Duration = Field(default=300.0, description="Length of the simulated recording.")
+    rate_hz: Annotated[float, Hint("HZ")] = Field(
+        default=5.0, gt=0, le=1000, description="Median firing rate of the recorded units before they are coupled."
+    )
+    density: Annotated[float, Hint("SHARE")] = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of ordered pairs of recorded units that are connected; half inhibit.",
+    )
+    strength: Annotated[float, Hint("X")] = Field(
+        default=2.0, ge=0, le=1000, description="Typical size of a coupling summed over lags, in units of the drive."
+    )
+    fan_out: Annotated[float, Hint("SHARE")] = Field(
+        default=0.5, ge=0, le=1, description="Share of the recorded units that each driver excites."
+    )
+    driver_strength: Annotated[float, Hint("X")] = Field(
+        default=5.0, ge=0, le=1000, description="Typical size of a driver's coupling summed over lags."
+    )
+    driver_rate_hz: Annotated[float, Hint("HZ")] = Field(
+        default=4.0, gt=0, le=1000, description="Firing rate of the drivers."
+    )
+
+
+class Config(Section):
+    """All settings of one run."""
+
+    recording: RecordingConfig = RecordingConfig()
+    model: ModelConfig = ModelConfig()
+    gradient: GradientConfig = GradientConfig()
+    fit: FitConfig = FitConfig()
+    run: RunConfig = RunConfig()
+    checks: ChecksConfig = ChecksConfig()
+    simulate: SimulateConfig = SimulateConfig()
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        found = contradictions(self)
+        if found:
+            # The list travels in the context, so that each can be told apart and traced to where it was set.
+            text = "; ".join(item.text for item in found)
+            raise PydanticCustomError("contradiction", "{text}", {"text": text, "contradictions": found})
+        return self
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its own key, the sections left out."""
+        return {key: value for _, section in self for key, value in section}
+
+    def replace(self, **values: Any) -> Config:
+        """This config with some settings changed, each named by its key and checked again.
+
+        Args:
+            **values: new values by key, as on the command line (`bin="10ms"`, `hidden=2`).
+
+        Raises:
+            ConfigError: for a key that does not exist or a value it cannot take, all of them listed.
+        """
+        from spikefit.config.resolve import checked
+
+        return checked({**self.flat(), **values}, {key: f"{key}=" for key in values})
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Sections of plain values that JSON can hold; times are texts with their unit. `Config(**…)` reads it back."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self, origin: collections.abc.Mapping[str, str] | None = None) -> str:
+        """The YAML file that gives this config again.
+
+        Args:
+            origin: where each value came from, by key; written behind it as a comment.
+        """
+        from spikefit.config.writing import config_yaml
+
+        return config_yaml(self, origin)

@@ -1,0 +1,159 @@
+"""Results in, files of other programs out.
+
+`export` writes a result in one of `FORMATS`. A new format is a new module beside the others with one function,
+`write(result, selection, path)`, and one line here. Matrices are `[post, pre]` unless `orient` says otherwise, and every
+file says which it is; in tables and graphs the sender is called pre or source, the receiver post or target.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spikefit.errors import UsageError, did_you_mean
+from spikefit.exporters.selection import POST_PRE, PRE_POST, Selection, select
+from spikefit.files import explain_os_error, replacing, sweep_partials
+
+if TYPE_CHECKING:
+    from spikefit.results import Result
+    from spikefit.spikes import SpikeTrains
+
+__all__ = ["FORMATS", "POST_PRE", "PRE_POST", "Format", "Selection", "export", "format_named", "select"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that a result can be written in.
+
+    Attributes:
+        name: as `export --to` takes it.
+        module: where its `write` is.
+        suffix: ending of its files; empty where it is a folder.
+        description: in one line, for lists.
+        takes_trains: whether the spikes of the recording can go along.
+    """
+
+    name: str
+    module: str
+    suffix: str
+    description: str
+    takes_trains: bool = False
+
+
+FORMATS = (
+    Format("csv", "csv_tables", "", "a folder with edges.csv, units.csv and the matrix as connectivity.csv"),
+    Format("graphml", "graphml", ".graphml", "a directed graph for Gephi, Cytoscape, igraph and networkx"),
+    Format("gexf", "gexf", ".gexf", "a directed graph for Gephi"),
+    Format("npz", "npz", ".npz", "numpy arrays"),
+    Format("mat", "matlab", ".mat", "MATLAB 7 variables"),
+    Format("h5", "h5", ".h5", "connectivity.h5, the whole result in one file"),
+    Format(
+        "nwb",
+        "nwb",
+        ".nwb",
+        "a new NWB file: edges as a table, hidden units' rates as a time series",
+        takes_trains=True,
+    ),
+)
+
+
+def format_named(name: str) -> Format:
+    """The format called `name`.
+
+    Raises:
+        UsageError: if there is none, with the nearest that there is.
+    """
+    for known in FORMATS:
+        if known.name == name:
+            return known
+    raise UsageError(
+        f"there is no export format {name!r}.", hint=did_you_mean(name, [known.name for known in FORMATS], limit=12)
+    )
+
+
+def export(
+    result: Result,
+    path: str | os.PathLike[str],
+    *,
+    to: str,
+    selection: Selection | None = None,
+    trains: SpikeTrains | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write `result` for another program, whole or not at all.
+
+    Args:
+        result: what to write.
+        path: the new file; for `csv` the new folder.
+        to: name of one of `FORMATS`.
+        selection: which edges and units, and which way round matrices stand; by default all, `[post, pre]`.
+        trains: spikes of the recording, to be copied where the format can hold them (`nwb`).
+        overwrite: whether something that is there already may be replaced.
+
+    Raises:
+        UsageError: if the format cannot hold what is asked, or `path` is taken or cannot be written to.
+        SpikefitError: if the disk is full.
+    """
+    chosen = format_named(to)
+    path = Path(path)
+    if trains is not None and not chosen.takes_trains:
+        able = ", ".join(known.name for known in FORMATS if known.takes_trains)
+        raise UsageError(f"{to} files cannot hold the spikes of the recording.", hint=f"choose {able} for that")
+    write = importlib.import_module(f"spikefit.exporters.{chosen.module}").write
+    cut = select(result, selection or Selection())
+    _refuse_taken(path, overwrite=overwrite, folder=not chosen.suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_partials(path.parent)
+    except (FileExistsError, NotADirectoryError) as fault:
+        raise UsageError(f"{path}: a part of this path is a file, not a folder.", hint="pass another -o") from fault
+    except OSError as fault:
+        raise explain_os_error(fault, path) from fault
+    arguments = (cut, trains) if chosen.takes_trains else (cut,)
+    if chosen.suffix:
+        with replacing(path) as scratch:
+            write(*arguments, scratch)
+    else:
+        _write_folder(path, lambda scratch: write(*arguments, scratch))
+    return path
+
+
+def _refuse_taken(path: Path, *, overwrite: bool, folder: bool) -> None:
+    try:
+        taken = any(path.iterdir()) if folder and path.is_dir() else os.path.lexists(path)
+        wrong_kind = os.path.lexists(path) and path.is_dir() != folder
+    except OSError as fault:
+        raise explain_os_error(fault, path) from fault
+    if wrong_kind:
+        what = "a folder" if folder else "a file"
+        raise UsageError(f"{path} is there already and is not {what}, which this format makes.", hint="pass another -o")
+    if taken and not overwrite:
+        raise UsageError(f"{path} is there already; it was left as it is.", hint="pass --overwrite, or another -o")
+
+
+def _write_folder(path: Path, write: object) -> None:
+    """Write a folder's files aside, then move each to its place."""
+    import secrets
+
+    assert callable(write)
+    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        staging.mkdir()
+        write(staging)
+        path.mkdir(exist_ok=True)
+        for written in sorted(staging.iterdir()):
+            descriptor = os.open(written, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        for written in sorted(staging.iterdir()):
+            os.replace(written, path / written.name)
+    except OSError as fault:
+        raise explain_os_error(fault, path) from fault
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

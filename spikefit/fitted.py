@@ -1,0 +1,221 @@
+"""The model as people use it from Python: settings in, a recording in, a result out that can score other recordings.
+
+    fit = spikefit.POGLM(hidden=3, bin="10ms").fit(spikefit.read("session.nwb"))
+    fit.connectivity, fit.hidden.expected_count, fit.score(other_recording)
+
+A `Fit` is a `Result` whose parameters are still at work; torch is imported when it scores, not when it is opened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spikefit import results
+from spikefit.config import Config
+from spikefit.errors import UsageError
+from spikefit.results import HiddenActivity, Result, UnitRow
+from spikefit.spikes import Counts, SpikeTrains
+
+if TYPE_CHECKING:
+    from spikefit.fitting.fit import FitSettings, FittedNetwork, Hooks
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Fit(Result):
+    """A result that can be asked about spikes it has not seen."""
+
+    def score(self, recording: SpikeTrains | Counts, *, n_draws: int = 8) -> dict[str, float]:
+        """Score another recording of the same units.
+
+        With hidden units the score is the evidence lower bound, with hidden counts drawn from the posterior; it errs
+        on the low side.
+
+        Args:
+            recording: spike trains, or counts in the bin width of the fit, that hold every visible unit of the fit.
+            n_draws: draws of the hidden counts.
+
+        Returns:
+            `nats_per_bin` and `bits_per_spike` with their standard errors over blocks of time (`…_se`), and `n_bins`.
+            Bits are counted against constant rates in that recording itself.
+
+        Raises:
+            UsageError: if a unit is missing or the bin width is another.
+        """
+        from spikefit.fitting.rescore import score_counts
+
+        counts = _counts_for(recording, self.bin_width_s)
+        if not math.isclose(counts.bin_width_s, self.bin_width_s, rel_tol=1e-9):
+            raise UsageError(
+                f"the fit has bins of {self.bin_width_s:g} s, the counts have bins of {counts.bin_width_s:g} s.",
+                hint="bin the recording as the fit was",
+            )
+        wanted = self.unit_id[: self.n_visible]
+        missing = [unit for unit in wanted if unit not in counts.unit_ids]
+        if missing:
+            raise UsageError(
+                f"{len(missing)} of the fit's {len(wanted)} units are not in the recording (first: {missing[0]!r}).",
+                hint="score a recording of the same units",
+            )
+        rows = [counts.unit_ids.index(unit) for unit in wanted]
+        link = str(self.config.get("model", {}).get("link", "softplus"))
+        return score_counts(
+            counts.counts[:, rows], counts.segment_offsets, dict(self.parameters), link=link, n_draws=n_draws
+        )
+
+
+class POGLM:
+    """A GLM of coupled neurons, some of them hidden.
+
+    Args:
+        config: all settings; the defaults where None.
+        settings: single settings by the words of the command line, `POGLM(hidden=2, bin="10ms", device="cpu")`.
+
+    Raises:
+        ConfigError: for a setting that does not exist or cannot be, all of them listed.
+    """
+
+    def __init__(self, config: Config | None = None, **settings: Any) -> None:
+        base = config or Config()
+        self.config = base.replace(**settings) if settings else base
+
+    def fit(self, recording: SpikeTrains | Counts, *, hooks: Hooks | None = None) -> Fit:
+        """Fit a recording, all of it; choose units, epochs and intervals with the methods of `SpikeTrains` first.
+
+        Args:
+            recording: spike trains, or counts that are binned already (their bin width then holds).
+            hooks: progress and checkpoints.
+
+        Raises:
+            SpikefitError: where recording and settings do not go together; see `spikefit.errors`.
+        """
+        from spikefit.fitting.device import choose_device
+        from spikefit.fitting.fit import fit_network
+
+        counts = _counts_for(recording, self.config.model.bin)
+        check_hidden(self.config, counts.unit_ids)
+        device = choose_device(self.config.run.device)
+        network = fit_network(counts, fit_settings(self.config), device=device, hooks=hooks)
+        seconds = counts.n_bins * counts.bin_width_s
+        n_spikes = counts.counts.sum(axis=0, dtype=np.int64).tolist()
+        units = [
+            UnitRow(unit, "visible", True, "", n, n / seconds)
+            for unit, n in zip(counts.unit_ids, n_spikes, strict=True)
+        ]
+        name = recording.name if isinstance(recording, SpikeTrains) else "recording"
+        return to_fit(network, counts, self.config, units=units, name=name, device=str(device))
+
+
+def to_fit(
+    network: FittedNetwork,
+    counts: Counts,
+    config: Config,
+    *,
+    units: Sequence[UnitRow],
+    name: str,
+    device: str,
+    warnings: Sequence[str] = (),
+    **further: Any,
+) -> Fit:
+    """Put a fitted network in the form of a result.
+
+    Args:
+        network: the fit.
+        counts: what it was fitted to.
+        config: the settings it was made with.
+        units: rows of the unit table, dropped units included.
+        name: of the recording.
+        device: where it was computed.
+        warnings: doubts about the input.
+        further: other fields of `Result`.
+    """
+    n_hidden = network.n_hidden
+    n_lags = network.coupling_filters.shape[2]
+    hidden = None
+    if n_hidden:
+        hidden = HiddenActivity(counts.time_s[network.hidden_bins], network.hidden_count)
+    connectivity = network.coupling_filters.sum(axis=2)
+    half_width = 1.6448536269514722 * network.std_error
+    return Fit(
+        unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
+        unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
+        connectivity=connectivity,
+        coupling_filters=network.coupling_filters,
+        lag_s=counts.bin_width_s * np.arange(1, n_lags + 1),
+        baseline=network.baseline,
+        bin_width_s=counts.bin_width_s,
+        std_error=network.std_error,
+        ci_low=connectivity - half_width,
+        ci_high=connectivity + half_width,
+        hidden=hidden,
+        history=dict(network.history),
+        metrics={**network.metrics, "device": device},
+        units=tuple(units),
+        config=config.to_dict(),
+        parameters=network.parameters,
+        warnings=(*warnings, *network.notes),
+        name=name,
+        **further,
+    )
+
+
+def fit_settings(config: Config) -> FitSettings:
+    """What the fitting needs to know of a config."""
+    from spikefit.fitting.fit import FitSettings
+
+    hidden = config.model.hidden
+    return FitSettings(
+        hidden=(hidden,) if isinstance(hidden, int) else tuple(hidden),
+        window_s=config.model.window,
+        basis=config.model.basis,
+        n_functions=config.model.functions,
+        link=config.model.link,
+        estimator=config.gradient.estimator,
+        temperature=config.gradient.temperature,
+        n_draws=config.gradient.draws,
+        ridge=config.fit.ridge,
+        restarts=config.fit.restarts,
+        heldout=config.fit.heldout,
+        max_epochs=config.fit.max_epochs,
+        learning_rate=config.fit.learning_rate,
+        seed=config.run.seed,
+    )
+
+
+def check_hidden(config: Config, unit_ids: Sequence[str]) -> None:
+    """Refuse a number of hidden units that no data of this kind could support, and ids that hidden units would take.
+
+    Raises:
+        UsageError: naming what was asked for and what makes sense.
+    """
+    hidden = fit_settings(config).hidden
+    most = max(hidden)
+    if most > len(unit_ids):
+        raise UsageError(
+            f"--hidden {most}: more hidden units than the {len(unit_ids)} recorded ones cannot be told apart.",
+            hint=f"pass at most {len(unit_ids)}; a few are usually enough",
+        )
+    taken = sorted({f"hidden-{h}" for h in range(most)} & set(unit_ids))
+    if taken:
+        raise UsageError(
+            f"a recorded unit is called {taken[0]!r}, a name that spikefit gives to hidden units.",
+            hint="rename it, or fit without hidden units (--hidden 0)",
+        )
+
+
+def load_result(path: str | Path) -> Fit:
+    """Open a result folder or its `connectivity.h5`, without torch.
+
+    Raises:
+        ResultError: if it is no result, half a result, damaged, or of a newer format.
+    """
+    return results.load_result(Path(path), cls=Fit)
+
+
+def _counts_for(recording: SpikeTrains | Counts, bin_width_s: float) -> Counts:
+    return recording if isinstance(recording, Counts) else recording.bin(bin_width_s)

@@ -1,0 +1,253 @@
+"""The fully observed GLM, solved to its optimum for all units at once.
+
+All units share one design, so one Gram matrix preconditions all of them: with features X, mean μ and covariance
+C = XᵀX/T − μμᵀ = UΛUᵀ, unit n's Hessian is close to a_n T Λ in the basis U, where a_n is the Fisher information of one
+bin at its mean count. That is the first inverse Hessian of an L-BFGS that carries all units as columns, each with its
+own step, and stops on the Newton decrement, the distance to the optimum in nats.
+
+The features are centred (the baseline takes up the rest), which makes baseline and weights separate in the
+preconditioner. Sums over bins are taken in float64 whatever the features are kept in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spikefit.fitting.design import Design
+from spikefit.models.link import LINKS, inverse_link
+
+MEMORY = 8  # pairs that the L-BFGS remembers
+GRAM_BINS_PER_FEATURE = 50  # more bins would not make a better preconditioner
+SUFFICIENT_DECREASE = 1e-4
+MOST_HALVINGS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class GLMFit:
+    """The optimum of the penalised log-likelihood.
+
+    Attributes:
+        weights: (unit, feature), float64.
+        baseline: (unit,), drive with nobody spiking, float64.
+        decrement: estimated distance of each unit to its optimum, in nats; (unit,).
+        converged: whether every unit came within the tolerance.
+        objective: penalised log-likelihood in nats after each iteration, summed over units.
+    """
+
+    weights: Float[Tensor, "unit feature"]
+    baseline: Float[Tensor, " unit"]
+    decrement: Float[Tensor, " unit"]
+    converged: bool
+    objective: list[float] = field(default_factory=list)
+
+
+def fit_glm(
+    design: Design,
+    *,
+    ridge: float,
+    link: str = "softplus",
+    tolerance_nats: float = 2e-3,
+    max_iterations: int = 200,
+    start: GLMFit | None = None,
+    on_iteration: Callable[[int, float, float], None] | None = None,
+) -> GLMFit:
+    """Maximise the ridge-penalised Poisson log-likelihood of every unit.
+
+    Args:
+        design: features and counts.
+        ridge: penalty `ridge / 2 · Σ weights²` in nats on the whole data; baselines are free.
+        link: `softplus` or `exp`; both make the problem convex.
+        tolerance_nats: a unit is done when its Newton decrement is below this.
+        max_iterations: after this many, what is not done is reported as not converged.
+        start: where to start, for example the fit to a part of the same recording.
+        on_iteration: called with the iteration, the objective and the largest decrement.
+    """
+    solver = _Solver(design, ridge, link)
+    return solver.run(tolerance_nats, max_iterations, start, on_iteration)
+
+
+def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -> Float[Tensor, " unit"]:
+    """Log-likelihood of every unit in nats, summed over the design's bins, without the penalty; counts' factorials included."""
+    weights, baseline = fit.weights.to(design.dtype), fit.baseline.to(design.dtype)
+    total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
+    for features, counts in design.blocks():
+        expected, _ = LINKS[link](torch.addmm(baseline[:, None], weights, features))
+        terms = torch.xlogy(counts, expected) - expected - torch.lgamma(counts + 1)
+        total += terms.sum(1, dtype=torch.float64)
+    return total
+
+
+class _Solver:
+    def __init__(self, design: Design, ridge: float, link: str) -> None:
+        self.design, self.ridge, self.link, self.link_name = design, ridge, LINKS[link], link
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Feature means and counts from every bin, the Gram matrix from as many blocks as it needs."""
+        d = self.design
+        f64 = {"dtype": torch.float64, "device": d.device}
+        total, counts_total = torch.zeros(d.n_features, **f64), torch.zeros(d.n_units, **f64)
+        for features, counts in d.blocks():
+            total += features.sum(1, dtype=torch.float64)
+            counts_total += counts.sum(1, dtype=torch.float64)
+        self.mean = total / d.n_bins
+        self.mean_count = counts_total / d.n_bins
+        every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
+        gram, n_seen = torch.zeros(d.n_features, d.n_features, **f64), 0
+        centre = self.mean.to(d.dtype)[:, None]
+        for features, _ in d.blocks(every):
+            # Centred before the product: μμᵀ subtracted afterwards would cost float32 its digits.
+            centred = features - centre
+            gram += centred @ centred.T
+            n_seen += features.shape[1]
+        scales, self.rotation = torch.linalg.eigh(gram / n_seen)
+        r = self.mean_count.clamp(min=0.5 / d.n_bins)
+        self.start_drive = inverse_link(self.link_name, r)
+        information = (-torch.expm1(-r)).square() / r if self.link_name == "softplus" else r
+        self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + self.ridge
+        self.curvature = self.curvature.clamp(min=1e-6 * self.curvature.max())
+        self.baseline_curvature = information * d.n_bins
+
+    def evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """Penalised negative log-likelihood in nats and its gradient, for some units; counts' factorials left out.
+
+        `params` is (unit, feature + 1): weights on centred features, then the drive at the mean features.
+        """
+        d = self.design
+        weights64, drive64 = params[:, :-1], params[:, -1]
+        weights = weights64.to(d.dtype)
+        offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
+        value = 0.5 * self.ridge * weights64.square().sum(1)
+        gradient = torch.zeros_like(params)
+        every_unit = len(units) == d.n_units
+        for features, counts in d.blocks():
+            targets = counts if every_unit else counts[units]
+            expected, slope = self.link(torch.addmm(offset, weights, features))
+            spiking = targets.nonzero(as_tuple=True)
+            at_spikes = targets[spiking]
+            value += expected.sum(1, dtype=torch.float64)
+            log_terms = at_spikes * expected[spiking].log()
+            value.index_add_(0, spiking[0], log_terms.double(), alpha=-1)
+            # d/d drive of (f − x log f) is slope · (1 − x/f); the second part lives where there are spikes.
+            residual = slope.clone() if slope is expected else slope
+            residual[spiking] *= 1 - at_spikes / expected[spiking]
+            gradient[:, :-1] += (residual @ features.T).double()
+            gradient[:, -1] += residual.sum(1, dtype=torch.float64)
+        gradient[:, :-1] -= gradient[:, -1:] * self.mean
+        gradient[:, :-1] += self.ridge * weights64
+        return value, gradient
+
+    def precondition(self, gradient: Tensor, units: Tensor) -> Tensor:
+        rotated = gradient[:, :-1] @ self.rotation
+        out = torch.empty_like(gradient)
+        out[:, :-1] = (rotated / self.curvature[units]) @ self.rotation.T
+        out[:, -1] = gradient[:, -1] / self.baseline_curvature[units]
+        return out
+
+    def run(
+        self,
+        tolerance: float,
+        max_iterations: int,
+        start: GLMFit | None,
+        on_iteration: Callable[[int, float, float], None] | None,
+    ) -> GLMFit:
+        d = self.design
+        everyone = torch.arange(d.n_units, device=d.device)
+        params = torch.zeros(d.n_units, d.n_features + 1, dtype=torch.float64, device=d.device)
+        if start is None:
+            params[:, -1] = self.start_drive
+        else:
+            params[:, :-1] = start.weights
+            params[:, -1] = start.baseline + start.weights @ self.mean
+        value, gradient = self.evaluate(params, everyone)
+        decrement = torch.full_like(value, torch.inf)
+        memory = _Memory(d.n_units)
+        objective = [-value.sum().item()]
+        active = everyone
+        for iteration in range(1, max_iterations + 1):
+            direction = -memory.apply(gradient[active], active, self.precondition)
+            descent = (direction * gradient[active]).sum(1)
+            decrement[active] = -0.5 * descent
+            going = decrement[active] > tolerance
+            active, direction, descent = active[going], direction[going], descent[going]
+            if not len(active):
+                break
+            new_params, new_value, new_gradient = self._search(params, value, active, direction, descent)
+            moved = new_value < value[active]
+            memory.add(active, new_params - params[active], new_gradient - gradient[active])
+            params[active], value[active], gradient[active] = new_params, new_value, new_gradient
+            objective.append(-value.sum().item())
+            if on_iteration is not None:
+                on_iteration(iteration, objective[-1], decrement[active].max().item())
+            active = active[moved]  # no step improves a unit any more: rounding has the last word
+        weights = params[:, :-1].clone()
+        return GLMFit(
+            weights=weights,
+            baseline=params[:, -1] - weights @ self.mean,
+            decrement=decrement,
+            converged=bool((decrement <= 10 * tolerance).all()),
+            objective=objective,
+        )
+
+    def _search(
+        self, params: Tensor, value: Tensor, active: Tensor, direction: Tensor, descent: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Backtrack each unit along its own direction until it has improved enough; units that cannot stay put."""
+        base, base_value = params[active], value[active]
+        step = torch.ones_like(descent)
+        out_params, out_value = base.clone(), base_value.clone()
+        out_gradient = torch.zeros_like(base)
+        open_ = torch.arange(len(active), device=active.device)
+        noise = 1e-9 * base_value.abs()
+        for _ in range(MOST_HALVINGS):
+            trial = base[open_] + step[open_, None] * direction[open_]
+            trial_value, trial_gradient = self.evaluate(trial, active[open_])
+            wanted = base_value[open_] + SUFFICIENT_DECREASE * step[open_] * descent[open_] + noise[open_]
+            good = trial_value <= wanted
+            done = open_[good]
+            out_params[done], out_value[done], out_gradient[done] = trial[good], trial_value[good], trial_gradient[good]
+            left = open_[~good]
+            if not len(left):
+                break
+            # The parabola through value, slope and the failed trial has its bottom here.
+            rise = trial_value[~good] - base_value[left] - step[left] * descent[left]
+            bottom = -0.5 * descent[left] * step[left].square() / rise
+            step[left] = torch.where(torch.isfinite(bottom), bottom, 0.0).clamp(0.1 * step[left], 0.5 * step[left])
+            open_ = left
+        return out_params, out_value, out_gradient
+
+
+class _Memory:
+    """L-BFGS pairs of all units as columns; a unit's bad pair (no positive curvature) counts as none."""
+
+    def __init__(self, n_units: int) -> None:
+        self.n_units = n_units
+        self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add(self, units: Tensor, step: Tensor, change: Tensor) -> None:
+        s = step.new_zeros(self.n_units, step.shape[1])
+        y = torch.zeros_like(s)
+        s[units], y[units] = step, change
+        curvature = (s * y).sum(1)
+        good = curvature > 1e-12 * y.norm(dim=1) * s.norm(dim=1)
+        inverse = torch.where(good, 1 / torch.where(good, curvature, 1.0), 0.0)
+        self.pairs = [*self.pairs[-(MEMORY - 1) :], (s, y, inverse)]
+
+    def apply(self, gradient: Tensor, units: Tensor, precondition: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """The two-loop recursion, with the shared preconditioner as first inverse Hessian."""
+        q = gradient.clone()
+        coefficients = []
+        for s, y, inverse in reversed(self.pairs):
+            a = inverse[units] * (s[units] * q).sum(1)
+            q -= a[:, None] * y[units]
+            coefficients.append(a)
+        q = precondition(q, units)
+        for (s, y, inverse), a in zip(self.pairs, reversed(coefficients), strict=True):
+            b = inverse[units] * (y[units] * q).sum(1)
+            q += (a - b)[:, None] * s[units]
+        return q

@@ -1,0 +1,183 @@
+"""One epoch of stochastic optimisation, and a look at how well it did.
+
+The loop knows windows, an objective and an optimiser; what to do next is decided by whoever runs it (`training.py`).
+Its whole state can be taken out and put back, so a run that was interrupted goes on to the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spikefit.errors import NotConvergedError
+from spikefit.fitting.objective import elbo, hard_draws
+from spikefit.fitting.windows import Windows
+from spikefit.models.poglm import POGLMNetwork
+from spikefit.prob.protocol import Draws, Estimator
+
+MOST_STEPS = 64  # an epoch is one pass, or this many steps where a pass would take more
+MOST_RETRIES = 3
+JUDGE_BATCH_BINS = 8192
+JUDGE_SEED = 20_240_101  # the same draws at every look, so that looks can be compared
+JUDGE_DRAWS = 2
+
+# Called when an epoch went wrong, to name what went wrong.
+NameUnit = Callable[[int], str]
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How to optimise.
+
+    Attributes:
+        learning_rate: Adam's largest step.
+        n_draws: Monte-Carlo draws per window and step.
+        ridge: penalty `ridge / 2 · Σ couplings²` in nats on the whole training data.
+        batch_windows: windows per step.
+    """
+
+    learning_rate: float
+    n_draws: int
+    ridge: float
+    batch_windows: int
+
+
+class Loop:
+    """Adam over windows.
+
+    Args:
+        model: trained in place.
+        windows: what it is trained on.
+        estimator: of gradients through hidden counts.
+        settings: how to optimise.
+        generator: source of the draws, on the model's device.
+        shuffle: source of the order of the windows, on the CPU.
+        name_unit: names a unit by its index, for messages.
+        excitatory: hold the hidden units' effects on visible ones at or above zero.
+    """
+
+    def __init__(
+        self,
+        model: POGLMNetwork,
+        windows: Windows,
+        *,
+        estimator: Estimator,
+        settings: LoopSettings,
+        generator: torch.Generator,
+        shuffle: torch.Generator,
+        name_unit: NameUnit,
+        excitatory: bool = False,
+    ) -> None:
+        self.model, self.windows, self.estimator, self.settings = model, windows, estimator, settings
+        self.generator, self.shuffle, self.name_unit = generator, shuffle, name_unit
+        self.rate_scale, self.excitatory = 1.0, excitatory
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+        self.optimizer.zero_grad()
+
+    def epoch(self, start_rate: float, stop_rate: float) -> Float[Tensor, " restart"]:
+        """Train for one epoch while the rate moves linearly between two shares of the largest.
+
+        A step into NaN or infinity takes the epoch back, halves the rate for good, and tries again.
+
+        Returns:
+            The bound per scored bin on the training windows, as met on the way, without the counts' factorials.
+
+        Raises:
+            NotConvergedError: if that happened more than three times.
+        """
+        for _ in range(MOST_RETRIES + 1):
+            before = {name: tensor.clone() for name, tensor in self.tensors().items()}
+            objective = self._pass(start_rate, stop_rate)
+            if bool(torch.isfinite(objective).all()) and self._finite():
+                return objective
+            culprit = self._culprit()
+            self.load_tensors(before)
+            self.rate_scale *= 0.5
+        raise NotConvergedError(
+            f"the fit diverged {MOST_RETRIES + 1} times, last at unit {culprit!r}, although the learning rate was "
+            f"lowered to {self.settings.learning_rate * self.rate_scale:.2g}.",
+            hint="look at that unit's spikes, leave it out with --drop-unit, or pass a smaller learning_rate",
+        )
+
+    def _pass(self, start_rate: float, stop_rate: float) -> Tensor:
+        order = torch.randperm(len(self.windows), generator=self.shuffle)
+        parts = order.split(self.settings.batch_windows)[:MOST_STEPS]
+        total = self.model.baseline.new_zeros(self.model.n_restarts)
+        n_scored = 0
+        for step, which in enumerate(parts):
+            share = start_rate + (stop_rate - start_rate) * (step + 0.5) / len(parts)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.settings.learning_rate * self.rate_scale * share
+            batch = self.windows.batch(which)
+            bound = elbo(self.model, batch, self._draw)
+            by_restart = bound.total.mean(0).sum(0)
+            # Restarts share no parameter, so the gradient of their sum is each one's own.
+            loss = -(by_restart.sum() + bound.correction) / batch.n_scored + self._penalty()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            if self.excitatory:
+                with torch.no_grad():
+                    self.model.hidden_weights[:, : self.model.n_visible].clamp_(min=0)
+            total += by_restart.detach()
+            n_scored += batch.n_scored
+        return total / n_scored
+
+    def _draw(self, expected: Tensor) -> Draws:
+        return self.estimator.draw(expected, n_draws=self.settings.n_draws, generator=self.generator)
+
+    def _penalty(self) -> Tensor:
+        squares = self.model.visible_weights.square().sum() + self.model.hidden_weights.square().sum()
+        return 0.5 * self.settings.ridge * squares / self.windows.n_bins
+
+    def _finite(self) -> bool:
+        return all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
+
+    def _culprit(self) -> str:
+        for parameter in (self.model.baseline, self.model.visible_weights, self.model.hidden_weights):
+            broken = ~torch.isfinite(
+                parameter.detach().flatten(2) if parameter.ndim > 2 else parameter.detach()[..., None]
+            )
+            if broken.any():
+                return self.name_unit(int(broken.any(-1).any(0).nonzero()[0]))
+        return self.name_unit(self.model.n_visible)
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on."""
+        out = {f"model/{name}": parameter.detach() for name, parameter in self.model.named_parameters()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                out[f"adam/{key}/{name}"] = value
+        out["generator"], out["shuffle"] = self.generator.get_state(), self.shuffle.get_state()
+        return out
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `tensors` gave."""
+        self.generator.set_state(tensors["generator"].cpu())
+        self.shuffle.set_state(tensors["shuffle"].cpu())
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(tensors[f"model/{name}"])
+            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"adam/{key}/{name}" in tensors]
+            # Adam counts its steps on the CPU.
+            self.optimizer.state[parameter] = {
+                key: tensors[f"adam/{key}/{name}"].clone().to("cpu" if key == "step" else parameter.device)
+                for key in keys
+            }
+            if not keys:
+                self.optimizer.state.pop(parameter)
+
+
+@torch.no_grad()
+def judge(model: POGLMNetwork, windows: Windows, *, n_draws: int = JUDGE_DRAWS) -> Float[Tensor, "window restart"]:
+    """The bound in nats on every window, by whole hidden counts drawn from one fixed seed; factorials left out."""
+    generator = torch.Generator(model.basis.device).manual_seed(JUDGE_SEED)
+    n_windows = max(1, JUDGE_BATCH_BINS // max(1, windows.core))
+    parts = [elbo(model, batch, hard_draws(n_draws, generator)).total.mean(0) for batch in windows.batches(n_windows)]
+    return torch.cat(parts).double().cpu()

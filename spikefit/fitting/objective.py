@@ -1,0 +1,78 @@
+"""The evidence lower bound of a POGLM over windows.
+
+    ELBO = E_q[ Σ_t log p(x_t | x_<t, z_<t) ] − E_q[ Σ_t KL( q(z_t) ‖ p(z_t | x_<t, z_<t) ) ]
+
+Given a sampled history, the inner divergence between two Poisson laws is closed form, so hidden counts are Monte Carlo
+only through their effect on later bins. The visible drive is computed once per window, not once per draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spikefit.fitting.windows import WindowBatch
+from spikefit.models.coupling import history_features
+from spikefit.models.likelihood import log_likelihood, poisson_divergence
+from spikefit.models.poglm import POGLMNetwork
+from spikefit.prob.estimators import PathwiseDraws
+from spikefit.prob.poisson import sample_poisson
+from spikefit.prob.protocol import Draws
+
+DrawHidden = Callable[[Tensor], Draws]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowElbo:
+    """The two parts of the bound in nats, summed over a window's scored bins.
+
+    Attributes:
+        visible: log-likelihood of the visible counts, factorials left out.
+        divergence: of the posterior of each hidden unit from its own law.
+        correction: zero in value; added to the sum over windows of the draws' mean, it makes the gradient right.
+    """
+
+    visible: Float[Tensor, "draw window restart"]
+    divergence: Float[Tensor, "draw window restart hidden"]
+    correction: Float[Tensor, ""]
+
+    @property
+    def total(self) -> Float[Tensor, "draw window restart"]:
+        return self.visible - self.divergence.sum(-1)
+
+
+def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> WindowElbo:
+    """The bound on each window, one value per draw.
+
+    Args:
+        model: with one or several restarts.
+        batch: windows with `model.context` around their cores.
+        draw_hidden: turns expected hidden counts (window, restart, hidden, bin) into draws of them.
+    """
+    before, after = model.context
+    n_lags, n_visible = model.n_lags, model.n_visible
+    counts = batch.counts
+    core_end = counts.shape[-1] - after
+    # From here on bins start one window ahead of the core: hidden spikes there act on the core.
+    history = history_features(counts[..., :core_end], model.basis)
+    log_expected = model.posterior(model.posterior.features(counts, history))
+    draws = draw_hidden(log_expected.exp())
+    drive = model.hidden_drive(draws.counts) + model.visible_drive(history[..., n_lags:])
+    observed = counts[..., before:core_end]
+    visible = log_likelihood(drive[..., :n_visible, :], observed, batch.scored, model.link).sum(-1)
+    divergence = poisson_divergence(log_expected[..., n_lags:], drive[..., n_visible:, :], batch.scored, model.link)
+    total = visible - divergence.sum(-1)
+    return WindowElbo(visible, divergence, draws.correction(total))
+
+
+def hard_draws(n_draws: int, generator: torch.Generator) -> DrawHidden:
+    """Whole hidden counts from the posterior itself, for scores."""
+
+    def draw(expected: Tensor) -> Draws:
+        return PathwiseDraws(sample_poisson(expected.expand(n_draws, *expected.shape), generator))
+
+    return draw

@@ -1,0 +1,110 @@
+"""What the residuals of the fully observed GLM know about units that were not recorded.
+
+A hidden unit that excites several visible ones leaves them firing together more than their own histories explain. Up
+to noise on the diagonal, the covariance of the residuals summed over lags is then low-rank, one factor per hidden
+unit, and a varimax rotation finds the factors that each touch few units.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spikefit.fitting.design import Design
+from spikefit.fitting.glm import GLMFit
+from spikefit.models.link import LINKS
+
+FACTORING_ROUNDS = 100
+VARIMAX_ROUNDS = 200
+
+
+def residual_factors(
+    design: Design, fit: GLMFit, *, n_factors: int, link: str, rotation: Tensor | None = None
+) -> Float[Tensor, "unit factor"]:
+    """Joint fluctuations of the residuals, as extra spikes per standard deviation of each factor.
+
+    Args:
+        design: the bins to look at.
+        fit: the fully observed GLM on the same units.
+        n_factors: how many factors; where the residuals hold fewer, the last columns are zero.
+        link: of the fit.
+        rotation: orthogonal (factor, factor); the factors are turned by it instead of by varimax.
+
+    Returns:
+        Loadings in float64 on the CPU, strongest factor first, each with the sign that makes its fluctuations skewed
+        to the right: spikes of a hidden unit are rare and large, silences long and shallow.
+    """
+    lags = max(2, design.n_lags // 2)
+    covariance, variance = _lag_summed_covariance(design, fit, lags, link)
+    scale = variance.clamp(min=1e-12).sqrt()
+    loadings = _factor(covariance / scale[:, None] / scale, n_factors)
+    loadings = loadings @ rotation if rotation is not None else _varimax(loadings)
+    loadings = loadings * _skewness_sign(design, fit, loadings / scale[:, None], lags, link)
+    loadings = loadings * scale[:, None]
+    return loadings[:, loadings.norm(dim=0).argsort(descending=True)]
+
+
+def _residuals(features: Tensor, counts: Tensor, fit: GLMFit, link: str) -> Tensor:
+    drive = torch.addmm(fit.baseline.to(features)[:, None], fit.weights.to(features), features)
+    return counts - LINKS[link](drive)[0]
+
+
+def _box(signal: Tensor, lags: int) -> Tensor:
+    """Sum over the `lags` bins on both sides and the bin itself; edges see what there is."""
+    padded = torch.nn.functional.pad(signal, (lags + 1, lags))
+    total = padded.double().cumsum(-1)
+    return (total[..., 2 * lags + 1 :] - total[..., : -(2 * lags + 1)]).to(signal.dtype)
+
+
+def _lag_summed_covariance(design: Design, fit: GLMFit, lags: int, link: str) -> tuple[Tensor, Tensor]:
+    covariance = torch.zeros(design.n_units, design.n_units, dtype=torch.float64, device=design.device)
+    variance = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
+    for features, counts in design.blocks():
+        residual = _residuals(features, counts, fit, link)
+        covariance += residual @ _box(residual, lags).T
+        variance += residual.square().sum(1, dtype=torch.float64)
+    covariance = 0.5 * (covariance + covariance.T)
+    return covariance.cpu() / design.n_bins, variance.cpu() / design.n_bins
+
+
+def _factor(covariance: Float[Tensor, "unit unit"], n_factors: int) -> Float[Tensor, "unit factor"]:
+    """Principal-axis factoring: the best low-rank covariance off the diagonal, the diagonal being completed."""
+    n_units = len(covariance)
+    rank = min(n_factors, n_units)
+    completed = covariance.clone()
+    diagonal = 0.5 * covariance.diagonal()
+    loadings = covariance.new_zeros(n_units, n_factors)
+    for _ in range(FACTORING_ROUNDS):
+        completed.diagonal().copy_(diagonal)
+        values, vectors = torch.linalg.eigh(completed)
+        loadings[:, :rank] = (vectors[:, -rank:] * values[-rank:].clamp(min=0).sqrt()).flip(1)
+        before, diagonal = diagonal, loadings.square().sum(1)
+        if (diagonal - before).abs().max() <= 1e-4 * diagonal.max():
+            break
+    return loadings
+
+
+def _varimax(loadings: Float[Tensor, "unit factor"]) -> Float[Tensor, "unit factor"]:
+    """The rotation in which each factor touches few units.
+
+    Source: Kaiser, "The varimax criterion for analytic rotation in factor analysis" (Psychometrika 1958).
+    """
+    n_units, n_factors = loadings.shape
+    rotation = torch.eye(n_factors, dtype=loadings.dtype)
+    for _ in range(VARIMAX_ROUNDS):
+        turned = loadings @ rotation
+        u, _, v = torch.linalg.svd(loadings.T @ (turned**3 - turned * turned.square().sum(0) / n_units))
+        before, rotation = rotation, u @ v
+        if (rotation - before).abs().max() < 1e-7:
+            break
+    return loadings @ rotation
+
+
+def _skewness_sign(design: Design, fit: GLMFit, weights: Tensor, lags: int, link: str) -> Float[Tensor, " factor"]:
+    third = weights.new_zeros(weights.shape[1])
+    on_device = weights.to(design.device, design.dtype)
+    for features, counts in design.blocks():
+        activity = _box(on_device.T @ _residuals(features, counts, fit, link), lags)
+        third += (activity - activity.mean(1, keepdim=True)).double().pow(3).sum(1).cpu()
+    return torch.where(third < 0, -1.0, 1.0).to(weights.dtype)

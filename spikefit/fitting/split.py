@@ -1,0 +1,101 @@
+"""Which bins train the model, which judge it, and which are only looked at.
+
+Time is cut into cells; every so many cells one is held out. Training bins within one history window of a held-out cell
+are purged: their history, or the posterior that looks ahead from them, would see the bins that judge. The first
+`n_lags` bins of every segment have no whole history and are never scored, so history never crosses a gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikefit.errors import UsageError
+
+N_HELDOUT_CELLS = 20  # enough blocks for a standard error, few enough that purging costs little
+SHORTEST_CELL_IN_WINDOWS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Scored bins as `[start, stop)` ranges into the binned recording, each inside one segment; shape (n, 2).
+
+    Attributes:
+        train: bins that train the model.
+        heldout: bins that judge it.
+        everything: all bins with a whole history, purged ones included.
+    """
+
+    train: NDArray[np.int64]
+    heldout: NDArray[np.int64]
+    everything: NDArray[np.int64]
+
+    @property
+    def n_train(self) -> int:
+        return int(np.diff(self.train, axis=1).sum())
+
+    @property
+    def n_heldout(self) -> int:
+        return int(np.diff(self.heldout, axis=1).sum())
+
+
+def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: float, seed: int) -> Split:
+    """Choose the held-out cells.
+
+    Args:
+        segment_offsets: first bin of each segment and the end of the last; shape (n_segments + 1,).
+        n_lags: length of the history window in bins.
+        heldout: share of the scored bins to hold out, between 0 and 0.5; with 0 nothing is held out.
+        seed: places the first held-out cell.
+
+    Raises:
+        UsageError: if no segment is longer than the window, or too little is left to hold something out.
+    """
+    usable = np.stack([segment_offsets[:-1] + n_lags, segment_offsets[1:]], axis=1)
+    usable = usable[usable[:, 1] > usable[:, 0]]
+    n_usable = int(np.diff(usable, axis=1).sum())
+    if not n_usable:
+        longest = int(np.diff(segment_offsets).max(initial=0))
+        raise UsageError(
+            f"no stretch of the recording is longer than the history window ({longest} bins against {n_lags}).",
+            hint="pass a shorter --window, or choose longer epochs or trials",
+        )
+    if heldout == 0:
+        return Split(usable, np.empty((0, 2), dtype=np.int64), usable)
+    cell = max(SHORTEST_CELL_IN_WINDOWS * n_lags, round(n_usable * heldout / N_HELDOUT_CELLS))
+    cells, owners = _cut(usable, cell)
+    phase = np.random.default_rng([seed, 3]).random()
+    steps = np.floor(np.arange(len(cells) + 1) * heldout + phase)
+    is_heldout = np.diff(steps) > 0
+    if is_heldout.sum() < 2 or (~is_heldout).sum() < 2:
+        raise UsageError(
+            f"the recording is too short to hold out {heldout:.0%} of it: {n_usable} bins make {len(cells)} blocks of "
+            f"{cell} bins, and at least two must train and two must judge.",
+            hint="pass a shorter --window, a smaller --bin, or --heldout 0 to go without a held-out score",
+        )
+    train = []
+    for k in np.flatnonzero(~is_heldout):
+        start, stop = cells[k]
+        if k > 0 and is_heldout[k - 1] and owners[k - 1] == owners[k]:
+            start += n_lags
+        if k + 1 < len(cells) and is_heldout[k + 1] and owners[k + 1] == owners[k]:
+            stop -= n_lags
+        if stop > start:
+            if train and train[-1][1] == start and owners[k - 1] == owners[k]:
+                train[-1][1] = stop
+            else:
+                train.append([start, stop])
+    return Split(np.array(train, dtype=np.int64), cells[is_heldout], usable)
+
+
+def _cut(usable: NDArray[np.int64], cell: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut each range into about equal cells near the wanted length; also say which range each came from."""
+    cells, owners = [], []
+    for owner, (start, stop) in enumerate(usable):
+        n_cells = max(1, round((stop - start) / cell))
+        edges = np.linspace(start, stop, n_cells + 1).round().astype(np.int64)
+        cells.append(np.stack([edges[:-1], edges[1:]], axis=1))
+        owners.append(np.full(n_cells, owner))
+    return np.concatenate(cells), np.concatenate(owners)

@@ -1,0 +1,103 @@
+"""Where the training of a POGLM starts.
+
+Hidden units start from the factors of the H = 0 residuals (`residuals.py`), each restart from another rotation of
+them. The size of one hidden spike is free: a unit that fires n times as often with 1/n of the effect fits about as
+well, and a Poisson posterior, which cannot be certain of a single spike, is far closer to the truth when spikes are
+small and many. So hidden units start lively, `START_COUNT` spikes a bin.
+
+Visible couplings start at zero. The H = 0 solution would be a trap: it has taken up the hidden units' work.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spikefit.fitting.windows import Windows
+from spikefit.models.link import LINKS, inverse_link
+from spikefit.models.poglm import POGLMNetwork
+
+START_COUNT = 0.3  # expected hidden spikes per bin
+LARGEST_WEIGHT = 5.0  # drive added by one hidden spike at its first lag
+DECAY_IN_WINDOWS = 0.3
+READOUT_GAIN = 0.7  # evidence counted once would be counted again by the neighbouring bins
+NOISE = 0.02
+CALIBRATION_WINDOWS = 16
+
+
+def random_rotation(n: int, generator: torch.Generator) -> Float[Tensor, "n n"]:
+    """An orthogonal matrix, uniform over all of them."""
+    q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
+    return q * r.diagonal().sign()
+
+
+@torch.no_grad()
+def start_from_factors(
+    model: POGLMNetwork,
+    factors: list[Float[Tensor, "unit factor"]],
+    mean_count: Float[Tensor, " unit"],
+    windows: Windows,
+    generator: torch.Generator,
+) -> None:
+    """Set a model's parameters, each restart from its own factors.
+
+    Args:
+        model: to be set; one restart per entry of `factors`.
+        factors: extra spikes of every visible unit per standard deviation of a factor, from `residual_factors`.
+        mean_count: mean spikes per bin of every visible unit, above zero.
+        windows: training windows, some of which set the posterior's offset.
+        generator: breaks ties between units without a factor; on the CPU.
+    """
+    basis = model.basis.cpu().double()
+    n_lags, n_functions = basis.shape
+    lags = torch.arange(n_lags, dtype=torch.float64)
+    profile = torch.exp(-lags / (DECAY_IN_WINDOWS * n_lags))
+    on_basis = torch.linalg.lstsq(basis, profile[:, None]).solution[:, 0]
+    baseline = inverse_link(model.link, mean_count.cpu().double())
+    n_visible, n_hidden = model.n_visible, model.n_hidden
+    for restart, loadings in enumerate(factors):
+        # A Poisson unit of λ spikes a bin has standard deviation √λ, so one of its spikes adds loading / √λ.
+        extra = loadings.clamp(min=0) / math.sqrt(START_COUNT)
+        size = _drive_for(extra, baseline, profile, model.link)
+        size += NOISE * torch.rand(size.shape, dtype=torch.float64, generator=generator)
+        weights = size[:, :, None] * on_basis
+        model.hidden_weights[restart, :n_visible] = weights.reshape(n_visible, -1).to(model.hidden_weights)
+        # A spike at t shows in the visible units through the same filters, so their mirror image reads it out.
+        readout = READOUT_GAIN * weights.transpose(0, 1).reshape(n_hidden, -1)
+        model.posterior.future[restart] = readout.to(model.posterior.future)
+    model.baseline[:, :n_visible] = baseline.to(model.baseline)
+    model.baseline[:, n_visible:] = inverse_link(model.link, torch.tensor(START_COUNT, dtype=torch.float64)).to(
+        model.baseline
+    )
+    _calibrate(model, windows)
+
+
+def _drive_for(extra: Tensor, baseline: Tensor, profile: Tensor, link: str) -> Tensor:
+    """Size of a filter of that profile which adds `extra` spikes to a unit at its baseline; (unit, factor)."""
+    f = LINKS[link]
+    low, high = torch.zeros_like(extra), torch.full_like(extra, LARGEST_WEIGHT)
+    at_rest = f(baseline)[0][:, None, None]
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        added = (f(baseline[:, None, None] + middle[..., None] * profile)[0] - at_rest).sum(-1)
+        low, high = torch.where(added < extra, middle, low), torch.where(added < extra, high, middle)
+    return low
+
+
+def _calibrate(model: POGLMNetwork, windows: Windows) -> None:
+    """Shift each posterior so that it expects as many spikes as its unit is meant to fire."""
+    step = max(1, len(windows) // CALIBRATION_WINDOWS)
+    batch = windows.batch(torch.arange(0, len(windows), step))
+    features = model.posterior.features(batch.counts)
+    model.posterior.offset.zero_()
+    low = torch.full_like(model.posterior.offset, -15.0)
+    high = torch.full_like(low, 10.0)
+    for _ in range(20):
+        model.posterior.offset.copy_(0.5 * (low + high))
+        mean = model.posterior(features).exp().mean((0, 3))
+        too_many = mean > START_COUNT
+        low = torch.where(too_many, low, model.posterior.offset)
+        high = torch.where(too_many, model.posterior.offset, high)

@@ -1,0 +1,81 @@
+"""Standard errors of a fully observed GLM from its information matrix.
+
+They are the curvature of the penalised likelihood, so they are right where the model is, and far too small where units
+share an input that was not recorded.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spikefit.fitting.design import Design
+from spikefit.fitting.glm import GLMFit
+from spikefit.models.link import LINKS
+
+# Above this many multiplications the exact information of every unit would take longer than the fit.
+MOST_MULTIPLICATIONS = 1.5e11
+
+
+def connectivity_errors(
+    design: Design, fit: GLMFit, basis: Float[Tensor, "lag basis"], *, ridge: float, link: str
+) -> tuple[Float[Tensor, "post pre"], str]:
+    """Standard error of every filter's sum over lags, and how it was made.
+
+    `information` is the inverse of each unit's own information matrix. Where that would be too much work, `shared
+    information` takes the features' covariance for all units alike, times each unit's mean information per bin.
+
+    Args:
+        design: the bins that were fitted.
+        fit: the optimum on them.
+        basis: (lag, basis).
+        ridge: the penalty of the fit.
+        link: of the fit.
+    """
+    n_units, n_features = design.n_units, design.n_features
+    # Column m sums the filter of sender m.
+    sums = torch.kron(torch.eye(n_units, dtype=torch.float64, device=design.device), basis.double().sum(0)[:, None])
+    if float(n_units) * design.n_bins * n_features**2 <= MOST_MULTIPLICATIONS:
+        return _own_information(design, fit, sums, ridge, link), "information"
+    return _shared_information(design, fit, sums, ridge, link), "shared information"
+
+
+def _weights(features: Tensor, fit: GLMFit, link: str) -> Tensor:
+    """Fisher information of the drive in every bin, f′² / f; (unit, bin)."""
+    drive = torch.addmm(fit.baseline.to(features)[:, None], fit.weights.to(features), features)
+    expected, slope = LINKS[link](drive)
+    return slope * slope / expected
+
+
+def _own_information(design: Design, fit: GLMFit, sums: Tensor, ridge: float, link: str) -> Tensor:
+    n_units, n_features = design.n_units, design.n_features
+    information = torch.zeros(n_units, n_features + 1, n_features + 1, dtype=torch.float64, device=design.device)
+    for features, _ in design.blocks():
+        with_one = torch.cat([features, torch.ones_like(features[:1])])
+        for unit, weight in enumerate(_weights(features, fit, link)):
+            information[unit] += (with_one * weight) @ with_one.T
+    information.diagonal(dim1=1, dim2=2)[:, :-1] += ridge
+    information.diagonal(dim1=1, dim2=2).add_(1e-9 * information.diagonal(dim1=1, dim2=2).amax(1, keepdim=True))
+    padded = torch.cat([sums, torch.zeros_like(sums[:1])])
+    variance = (torch.linalg.solve(information, padded.expand(n_units, -1, -1)) * padded).sum(1)
+    return variance.clamp(min=0).sqrt()
+
+
+def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: float, link: str) -> Tensor:
+    n_features, n_bins = design.n_features, design.n_bins
+    gram = torch.zeros(n_features, n_features, dtype=torch.float64, device=design.device)
+    mean = torch.zeros(n_features, dtype=torch.float64, device=design.device)
+    weight = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
+    every = max(1, n_bins // (50 * n_features))
+    n_seen = 0
+    for features, _ in design.blocks(every):
+        gram += features @ features.T
+        mean += features.sum(1, dtype=torch.float64)
+        weight += _weights(features, fit, link).sum(1, dtype=torch.float64)
+        n_seen += features.shape[1]
+    covariance = gram / n_seen - torch.outer(mean / n_seen, mean / n_seen)
+    values, vectors = torch.linalg.eigh(covariance)
+    total = weight[:, None] / n_seen * n_bins  # information of the drive over the recording, (unit, 1)
+    inverse = 1 / (total * values.clamp(min=0) + max(ridge, 1e-9))
+    return (inverse @ (vectors.T @ sums).square()).sqrt()

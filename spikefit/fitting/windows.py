@@ -1,0 +1,113 @@
+"""Windows of a recording with their true context.
+
+A scored range is cut into cores of at most a given length. Each core travels with the visible counts around it that
+its hidden spikes and their posterior depend on, so cutting changes nothing in the objective: only cores are scored.
+Context that would lie outside the core's segment is silence, for the posterior only; scored bins always have a whole
+history inside their segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class WindowBatch:
+    """Some windows on the device.
+
+    Attributes:
+        counts: visible counts with context on both sides; (window, unit, padded_bin).
+        scored: which bins of the cores are scored; None where all are; (window, bin).
+        n_scored: scored bins in all.
+    """
+
+    counts: Float[Tensor, "window unit padded_bin"]
+    scored: Bool[Tensor, "window bin"] | None
+    n_scored: int
+
+
+class Windows:
+    """The windows over some scored ranges, gathered on demand.
+
+    Args:
+        counts: (unit, bin), compact whole numbers, on the device of the computation.
+        segment_offsets: first bin of each segment and the end of the last.
+        ranges: scored `[start, stop)` bins, (n, 2).
+        context: bins needed before and after a core.
+        core_bins: longest core.
+        dtype: of the batches.
+    """
+
+    def __init__(
+        self,
+        counts: Int[Tensor, "unit bin"],
+        segment_offsets: NDArray[np.int64],
+        ranges: NDArray[np.int64],
+        *,
+        context: tuple[int, int],
+        core_bins: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._counts, self._dtype, self.context = counts, dtype, context
+        starts, stops = _cut(ranges, core_bins)
+        self.core = int((stops - starts).max(initial=0))
+        segment = np.searchsorted(segment_offsets, starts, side="right") - 1
+        as_tensor = torch.from_numpy
+        self._starts, self._stops = as_tensor(starts), as_tensor(stops)
+        self._lowest, self._highest = as_tensor(segment_offsets[segment]), as_tensor(segment_offsets[segment + 1])
+        self.n_bins = int((stops - starts).sum())
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First scored bin of every window."""
+        return self._starts.numpy()
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Scored bins of every window."""
+        return (self._stops - self._starts).numpy()
+
+    def batch(self, which: Int[Tensor, " window"]) -> WindowBatch:
+        """Gather the named windows onto the device of the counts."""
+        before, after = self.context
+        starts, stops = self._starts[which, None], self._stops[which, None]
+        bins = starts + torch.arange(-before, self.core + after)
+        outside = (bins < self._lowest[which, None]) | (bins >= self._highest[which, None])
+        device = self._counts.device
+        index = bins.clamp_(0, self._counts.shape[1] - 1).to(device)
+        counts = self._counts[:, index].transpose(0, 1).to(self._dtype, memory_format=torch.contiguous_format)
+        if outside.any():
+            counts.masked_fill_(outside.to(device)[:, None, :], 0.0)
+        lengths = (stops - starts)[:, 0]
+        scored = None
+        if int(lengths.min()) < self.core:
+            scored = (torch.arange(self.core) < lengths[:, None]).to(device)
+        return WindowBatch(counts, scored, int(lengths.sum()))
+
+    def batches(self, n_windows: int, order: Int[Tensor, " window"] | None = None) -> Iterator[WindowBatch]:
+        """All windows, `n_windows` at a time, in the given order."""
+        order = torch.arange(len(self)) if order is None else order
+        for part in order.split(n_windows):
+            yield self.batch(part)
+
+
+def _cut(ranges: NDArray[np.int64], core_bins: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut every range into the fewest about equal cores."""
+    starts, stops = [], []
+    for start, stop in ranges.tolist():
+        n_cores = -(-(stop - start) // core_bins)
+        edges = np.linspace(start, stop, n_cores + 1).round().astype(np.int64)
+        starts.append(edges[:-1])
+        stops.append(edges[1:])
+    empty = [np.empty(0, dtype=np.int64)]
+    return np.concatenate(starts or empty), np.concatenate(stops or empty)

@@ -1,0 +1,86 @@
+"""Temporal bases for coupling filters, as matrices of shape (lag, basis).
+
+Row `l` is the effect `l + 1` bins after a spike: filters are causal and never see the present bin. Columns have unit
+energy, so that one ridge penalty treats a narrow and a broad function alike.
+
+Dictionary to the papers: B = `basis`, L = number of lags, K = number of functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikefit.errors import UsageError
+
+Basis = NDArray[np.float64]
+
+
+def make_basis(name: str, *, window_s: float, bin_width_s: float, n_functions: int) -> Basis:
+    """Build a basis over a history window.
+
+    Where the window holds no more bins than `n_functions`, every lag gets a weight of its own (the `raw` basis): more
+    functions than lags could not be told apart.
+
+    Args:
+        name: `raised-cosine-log`, `exponential` or `raw`.
+        window_s: length of the history in seconds; it is rounded to whole bins.
+        bin_width_s: bin width in seconds.
+        n_functions: number of basis functions; ignored by `raw`.
+
+    Returns:
+        Array of shape (n_lags, n_basis) with orthonormal-scale columns (each of unit energy).
+
+    Raises:
+        UsageError: if the window is shorter than one bin.
+        ValueError: for an unknown name or fewer than one function.
+    """
+    if name not in BASES:
+        raise ValueError(f"basis must be one of {', '.join(BASES)}, got {name!r}")
+    if n_functions < 1:
+        raise ValueError(f"n_functions must be at least 1, got {n_functions}")
+    n_lags = round(window_s / bin_width_s)
+    if n_lags < 1:
+        raise UsageError(
+            f"the history window ({window_s:g} s) is shorter than one bin ({bin_width_s:g} s).",
+            hint="pass a longer --window or a smaller --bin",
+        )
+    columns = BASES["raw" if n_lags <= n_functions else name](n_lags, n_functions)
+    return columns / np.sqrt(np.square(columns).sum(axis=0))
+
+
+def raised_cosine_log(n_lags: int, n_functions: int) -> Basis:
+    """Raised cosines, evenly spaced over log lag: narrow just behind a spike, broad far behind it.
+
+    The first peaks at the first lag and the last has decayed to zero at the end of the window.
+
+    Source: Pillow et al., "Spatio-temporal correlations and visual signalling in a complete neuronal population"
+    (Nature 2008), methods.
+    """
+    warped = np.log(np.arange(n_lags) + 1.0)
+    spacing = math.log(n_lags + 1.0) / (n_functions + 1)
+    phase = (warped[:, None] - spacing * np.arange(n_functions)) * (math.pi / (2 * spacing))
+    return np.asarray(0.5 * (1 + np.cos(np.clip(phase, -math.pi, math.pi))))
+
+
+def exponential(n_lags: int, n_functions: int) -> Basis:
+    """Decaying exponentials, their time constants evenly spaced in log from one bin to a third of the window."""
+    longest = max(n_lags / 3.0, 1.0)
+    taus = np.geomspace(1.0, longest, n_functions) if n_functions > 1 else np.array([math.sqrt(longest)])
+    return np.asarray(np.exp(-np.arange(n_lags)[:, None] / taus))
+
+
+def raw(n_lags: int, n_functions: int) -> Basis:
+    """One function per lag; the count asked for has no part in it."""
+    del n_functions
+    return np.eye(n_lags)
+
+
+BASES: dict[str, Callable[[int, int], Basis]] = {
+    "raised-cosine-log": raised_cosine_log,
+    "exponential": exponential,
+    "raw": raw,
+}

@@ -1,0 +1,43 @@
+"""Links from the drive to the expected count, with the derivative in the same pass.
+
+The hot loop evaluates a link for every bin, unit and draw; softplus and its derivative share one exponential, and the
+logarithm of the Poisson likelihood is only taken where there is a spike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# Beyond these exp() would overflow float32, or underflow so that x / f becomes 0 / 0; far outside any expected count.
+LARGEST_EXPONENT = 80.0
+SMALLEST_EXPONENT = -60.0
+
+Link = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def softplus(drive: Tensor) -> tuple[Tensor, Tensor]:
+    """log(1 + e^drive) and its derivative, of the shape of `drive`."""
+    exponential = drive.clamp(SMALLEST_EXPONENT, LARGEST_EXPONENT).exp_()
+    value = torch.maximum(exponential.log1p(), drive)  # above the clamp softplus is the identity
+    return value, exponential.div_(exponential + 1)
+
+
+def exponential(drive: Tensor) -> tuple[Tensor, Tensor]:
+    """e^drive and its derivative, of the shape of `drive`; held at e^80 and e^−60 outside that range."""
+    value = drive.clamp(SMALLEST_EXPONENT, LARGEST_EXPONENT).exp_()
+    return value, value
+
+
+LINKS: dict[str, Link] = {"softplus": softplus, "exp": exponential}
+
+
+def inverse_link(name: str, expected_count: Tensor) -> Tensor:
+    """The drive that gives `expected_count` (above zero)."""
+    if name == "softplus":
+        return expected_count + torch.log(-torch.expm1(-expected_count))
+    if name == "exp":
+        return expected_count.log()
+    raise ValueError(f"link must be one of {', '.join(LINKS)}, got {name!r}")

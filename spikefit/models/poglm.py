@@ -1,0 +1,91 @@
+"""The partially observable GLM: visible and hidden Poisson units coupled through filters on their past spikes.
+
+    drive[n, t] = baseline[n] + Σ visible weights · visible history + Σ hidden weights · hidden history
+    expected_count = link(drive);   counts ~ Poisson(expected_count)
+
+Several restarts live side by side along a leading `restart` axis: they share the visible features and so cost one
+wider matrix product, not a loop. Visible units come first on every unit axis.
+
+Source: Li et al., "A differentiable partially observable GLM with forward-backward message passing" (ICML 2024).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from spikefit.models.coupling import filters_from_weights, history_features
+from spikefit.models.encoder import ForwardBackwardPosterior
+
+
+class POGLMNetwork(nn.Module):
+    """Parameters of the generative side and of the posterior, for `n_restarts` restarts.
+
+    Args:
+        n_visible: recorded units.
+        n_hidden: hidden units, at least one.
+        basis: (lag, basis); its device and dtype are the model's.
+        link: `softplus` or `exp`.
+        n_restarts: independent sets of parameters.
+    """
+
+    basis: Tensor
+
+    def __init__(
+        self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], *, link: str, n_restarts: int = 1
+    ) -> None:
+        super().__init__()
+        self.n_visible, self.n_hidden, self.link = n_visible, n_hidden, link
+        self.register_buffer("basis", basis)
+        n_units, n_functions = n_visible + n_hidden, basis.shape[1]
+        self.baseline = nn.Parameter(basis.new_zeros(n_restarts, n_units))
+        self.visible_weights = nn.Parameter(basis.new_zeros(n_restarts, n_units, n_visible * n_functions))
+        self.hidden_weights = nn.Parameter(basis.new_zeros(n_restarts, n_units, n_hidden * n_functions))
+        self.posterior = ForwardBackwardPosterior(n_visible, n_hidden, basis, n_restarts)
+
+    @property
+    def n_restarts(self) -> int:
+        return self.baseline.shape[0]
+
+    @property
+    def n_lags(self) -> int:
+        return self.basis.shape[0]
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """Bins of visible counts needed before and after the scored ones.
+
+        Hidden spikes one window back act on the first scored bin, and the posterior of those looks its own reach
+        further.
+        """
+        before, after = self.posterior.reach
+        return self.n_lags + before, after
+
+    def like(self, *, n_hidden: int | None = None, n_restarts: int | None = None) -> POGLMNetwork:
+        """A network of the same kind with another number of hidden units or restarts; its parameters are zero."""
+        return POGLMNetwork(
+            self.n_visible,
+            self.n_hidden if n_hidden is None else n_hidden,
+            self.basis,
+            link=self.link,
+            n_restarts=self.n_restarts if n_restarts is None else n_restarts,
+        )
+
+    def visible_drive(self, history: Float[Tensor, "window feature bin"]) -> Float[Tensor, "window restart unit bin"]:
+        """Baseline and visible couplings: one product for all restarts, and none per draw."""
+        n_restarts, n_units, n_features = self.visible_weights.shape
+        drive = self.visible_weights.reshape(-1, n_features) @ history
+        return drive.unflatten(-2, (n_restarts, n_units)) + self.baseline[..., None]
+
+    def hidden_drive(
+        self, hidden: Float[Tensor, "draw window restart hidden padded_bin"]
+    ) -> Float[Tensor, "draw window restart unit bin"]:
+        """What hidden spikes add to every unit, for the bins behind the first `n_lags`."""
+        return self.hidden_weights @ history_features(hidden, self.basis)
+
+    def coupling_filters(self) -> Float[Tensor, "restart post pre lag"]:
+        """All filters, visible senders first."""
+        return torch.cat(
+            [filters_from_weights(w, self.basis) for w in (self.visible_weights, self.hidden_weights)], dim=2
+        )

@@ -1,0 +1,259 @@
+"""What the commands do: read, choose, bin, fit, write. Everything a command does, a call here does."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from spikefit.config import Config
+from spikefit.errors import NotConvergedError, UsageError
+from spikefit.fitted import Fit, check_hidden, fit_settings, to_fit
+from spikefit.inspection import UnitChoice, choose_units, keep_chosen
+from spikefit.loaders import read
+from spikefit.planning import Plan, estimate
+from spikefit.progress import Progress, SilentProgress
+from spikefit.provenance import RunRecord
+from spikefit.results import UnitRow, claim_output
+from spikefit.spikes import Counts, SpikeTrains
+from spikefit.stopping import Stopper
+
+logger = logging.getLogger(__name__)
+
+Recording = str | Path | SpikeTrains
+
+
+@overload
+def infer(recordings: Recording, out: str | Path | None = None, **options: Any) -> Fit: ...
+@overload
+def infer(recordings: Sequence[Recording], out: str | Path | None = None, **options: Any) -> list[Fit]: ...
+def infer(
+    recordings: Recording | Sequence[Recording],
+    out: str | Path | None = None,
+    *,
+    config: Config | None = None,
+    origin: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Fit | list[Fit]:
+    """Infer the connections between the neurons of a recording, or of each of several.
+
+    Args:
+        recordings: a file, spike trains that were read already, or a sequence of those.
+        out: folder for the result files; with a sequence of several, one folder per recording inside it. Nothing is
+            written where None.
+        config: all settings; the defaults where None.
+        origin: where each setting came from, by key, for the record.
+        overwrite: replace results that `out` already holds.
+        resume: go on from checkpoints that a stopped run left in `out`.
+        progress: is told what is being done.
+        settings: single settings by the words of the command line (`bin="10ms"`, `hidden=2`).
+
+    Returns:
+        One fit, or a list of them for a sequence.
+
+    Raises:
+        SpikefitError: for everything that the user can mend; see `spikefit.errors`.
+    """
+    several = not isinstance(recordings, str | Path | SpikeTrains)
+    items: list[Recording] = list(recordings) if several else [recordings]  # type: ignore[arg-type, list-item]
+    base = config or Config()
+    config = base.replace(**settings) if settings else base
+    origin = {**(origin or {}), **dict.fromkeys(settings, "argument")}
+    progress = progress or SilentProgress()
+    folders = _folders(items, None if out is None else Path(out))
+    # Refused before the work starts: all places first, then all recordings one after the other.
+    for folder in folders:
+        if folder is not None:
+            claim_output(folder, overwrite=overwrite, resume=resume)
+    fits = []
+    with Stopper() as stopper:
+        for item, folder in zip(items, folders, strict=True):
+            job = _Job(item, folder, config, origin, overwrite or resume, resume, progress, stopper)
+            fits.append(job.run())
+    not_converged = [fit.name for fit in fits if not fit.metrics["converged"]]
+    if not_converged and config.run.strict:
+        raise NotConvergedError(
+            f"the fit of {', '.join(not_converged)} did not converge; the results are written all the same.",
+            hint="raise max_epochs, or look at training.png",
+        )
+    return fits if several else fits[0]
+
+
+def plan(recordings: Recording | Sequence[Recording], *, config: Config | None = None) -> Plan:
+    """What `infer` would do: bins, parameters, memory and a time estimate; nothing is fitted or written."""
+    items: list[Recording] = [recordings] if isinstance(recordings, str | Path | SpikeTrains) else list(recordings)
+    config = config or Config()
+    jobs = []
+    for item in items:
+        trains, _, counts = prepare(item, config)
+        jobs.append(estimate(trains.name, counts, fit_settings(config)))
+    return Plan(tuple(jobs))
+
+
+def prepare(recording: Recording, config: Config) -> tuple[SpikeTrains, list[UnitChoice], Counts]:
+    """Read a recording, keep the chosen time and units, and bin it.
+
+    Returns:
+        The recording in the chosen time with all its units, the choice made for each, and the kept units' counts.
+    """
+    trains = read_recording(recording, config)
+    choices = choose_units(trains, units=config.recording.units, min_spikes=config.recording.min_spikes)
+    kept = keep_chosen(trains, choices)
+    counts = kept.bin(config.model.bin)
+    check_hidden(config, counts.unit_ids)
+    return trains, choices, counts
+
+
+def read_recording(recording: Recording, config: Config) -> SpikeTrains:
+    """Read a recording as the config says, and restrict it to the chosen epochs and intervals."""
+    wanted = config.recording
+    if isinstance(recording, SpikeTrains):
+        trains = recording
+    else:
+        trains = read(
+            Path(recording),
+            format=wanted.format,
+            units_table=wanted.units_table,
+            mapping=dict(wanted.mapping) or None,
+            time_unit=wanted.time_unit,
+            t_start_s=wanted.t_start,
+            t_stop_s=wanted.t_stop,
+            clip=wanted.clip,
+            drop_units=wanted.drop_unit,
+            follow_links=wanted.follow_links,
+            checks=config.checks,
+        )
+    if wanted.epochs:
+        trains = trains.restrict_to_epochs(wanted.epochs)
+    if wanted.interval:
+        start_s, stop_s = trains.t_start_s, trains.t_stop_s
+        trains = trains.restrict(
+            [[start_s if a is None else a, stop_s if b is None else b] for a, b in wanted.interval]
+        )
+    return trains
+
+
+def simulate_to_file(path: str | Path, *, config: Config | None = None, overwrite: bool = False) -> dict[str, Any]:
+    """Simulate a network and write what was recorded of it, with the truth beside it.
+
+    Args:
+        path: of the NWB file; the truth goes to `NAME.truth.h5` in the layout of `connectivity.h5`.
+        config: its sections `simulate`, `model` and `run`.
+        overwrite: replace files that are there.
+
+    Raises:
+        UsageError: if a file is there already, or the network runs away.
+    """
+    from spikefit.simulated_files import write_simulation
+
+    return write_simulation(Path(path), config or Config(), overwrite=overwrite)
+
+
+@dataclasses.dataclass
+class _Job:
+    """One recording on its way to a result."""
+
+    recording: Recording
+    folder: Path | None
+    config: Config
+    origin: Mapping[str, str]
+    replace: bool
+    resume: bool
+    progress: Progress
+    stopper: Stopper
+
+    def run(self) -> Fit:
+        record = RunRecord(self.recording, self.config, self.folder)
+        with record.logging():
+            fit = self._fit(record)
+            if self.folder is not None:
+                self._write(fit)
+                for line in fit.warnings:
+                    logger.warning(line)
+        return fit
+
+    def _fit(self, record: RunRecord) -> Fit:
+        from spikefit.fitting.device import choose_device
+        from spikefit.fitting.fit import Hooks, fit_network
+
+        device = choose_device(self.config.run.device)
+        self.progress.start("reading", None)
+        trains, choices, counts = prepare(self.recording, self.config)
+        self.progress.finish()
+        logger.info("%r; %r", trains, counts)
+        for warning in trains.warnings:
+            self.progress.note(warning)
+        hooks = Hooks(
+            stage=self.progress.start,
+            update=self.progress.update,
+            checkpoints=None if self.folder is None else self.folder / "checkpoints",
+            checkpoint_every_s=self.config.run.checkpoint_every,
+            resume=self.resume,
+            should_stop=self.stopper.requested,
+            stop=lambda: self.stopper.leave(self.folder),
+        )
+        with record.threads(self.config.run.threads), self.stopper.patient():
+            network = fit_network(counts, fit_settings(self.config), device=device, hooks=hooks)
+        self.progress.finish()
+        fit = to_fit(
+            network,
+            counts,
+            self.config,
+            units=_unit_rows(trains, choices),
+            name=trains.name,
+            device=str(device),
+            warnings=trains.warnings,
+            config_origin=dict(self.origin),
+        )
+        metrics = {**fit.metrics, **record.usage()}
+        return dataclasses.replace(fit, metrics=metrics, provenance=record.provenance(str(device), fit.warnings))
+
+    def _write(self, fit: Fit) -> None:
+        assert self.folder is not None
+        text = self.config.to_yaml(self.origin)
+        self.progress.start("writing", None)
+        fit.save(
+            self.folder,
+            overwrite=self.replace,
+            further={"config.yaml": lambda path: path.write_text(text, encoding="utf-8")},
+        )
+        self.progress.finish()
+        for checkpoint in (self.folder / "checkpoints").glob("hidden-*.safetensors"):
+            checkpoint.unlink()  # the result is whole: there is nothing left to resume
+
+
+def _unit_rows(trains: SpikeTrains, choices: Sequence[UnitChoice]) -> list[UnitRow]:
+    rates, counts = trains.rate_hz.tolist(), trains.n_spikes_per_unit.tolist()
+    rows = []
+    for row, choice in enumerate(choices):
+        columns = {key: _plain(column[row]) for key, column in trains.unit_columns.items() if column.ndim == 1}
+        rows.append(UnitRow(choice.id, "visible", choice.kept, choice.reason, counts[row], rates[row], columns))
+    return rows
+
+
+def _plain(value: Any) -> str | int | float | bool:
+    item = value.item() if hasattr(value, "item") else value
+    if isinstance(item, bytes):
+        return item.decode("utf-8", "replace")
+    return item if isinstance(item, str | int | float | bool) else str(item)
+
+
+def _folders(items: Sequence[Recording], out: Path | None) -> list[Path | None]:
+    """Where each recording's result goes: OUT itself for one, a folder of its own inside for several."""
+    if out is None:
+        return [None] * len(items)
+    if len(items) == 1:
+        return [out]
+    names = [item.name if isinstance(item, SpikeTrains) else Path(item).name.split(".")[0] for item in items]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UsageError(
+            f"several recordings are called {repeated[0]!r}; their results would overwrite one another.",
+            hint="run them one at a time, each with its own -o",
+        )
+    return [out / name for name in names]

@@ -1,0 +1,125 @@
+"""What a fit will take, before it is started: bins, parameters, memory, and a rough time.
+
+The rates below were measured on one 2 GHz core and are good to a factor of about three; memory counts the arrays that
+the fit really makes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spikefit.spikes import Counts
+
+if TYPE_CHECKING:
+    from spikefit.fitting.fit import FitSettings
+
+IMPORTS_BYTES = 350_000_000  # Python, torch and the readers, before any data
+FLOPS_PER_S = 25e9
+S_PER_UNIT_BIN = 12e-9  # link, likelihood and gradient of one unit in one bin
+GLM_PASSES = 15
+S_PER_DRAW = 150e-9  # the same for one draw of a POGLM, with what autograd adds
+USUAL_EPOCHS = 45
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """One recording's fit."""
+
+    name: str
+    n_units: int
+    n_bins: int
+    n_segments: int
+    n_spikes: int
+    bin_width_s: float
+    n_lags: int
+    hidden: tuple[int, ...]
+    n_parameters: int
+    memory_bytes: int
+    time_s: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `infer` would do."""
+
+    jobs: tuple[JobPlan, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"jobs": [asdict(job) | {"hidden": list(job.hidden)} for job in self.jobs]}
+
+    def lines(self) -> list[str]:
+        """The plan in words, a line per fact."""
+        out = []
+        for job in self.jobs:
+            hidden = ", ".join(str(h) for h in job.hidden)
+            segments = f" in {job.n_segments} segments" if job.n_segments > 1 else ""
+            out += [
+                f"{job.name}: {job.n_units} units, {job.n_spikes:,} spikes".replace(",", " "),
+                f"  bins        {job.n_bins:,} of {1e3 * job.bin_width_s:g} ms{segments}".replace(",", " "),
+                f"  history     {job.n_lags} bins ({1e3 * job.n_lags * job.bin_width_s:g} ms)",
+                f"  hidden      {hidden}",
+                f"  parameters  {job.n_parameters:,}".replace(",", " "),
+                f"  memory      about {job.memory_bytes / 1e9:.1f} GB",
+                f"  time        about {_rough(job.time_s)} on one core",
+            ]
+        return out
+
+
+def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
+    """Estimate one fit."""
+    from spikefit.fitting.fit import feature_cache_bytes
+    from spikefit.fitting.training import SEARCH_EPOCHS, n_start
+    from spikefit.models.basis import make_basis
+
+    basis = make_basis(
+        settings.basis, window_s=settings.window_s, bin_width_s=counts.bin_width_s, n_functions=settings.n_functions
+    )
+    n_lags, n_functions = basis.shape
+    n_bins, n_units = counts.n_bins, counts.n_units
+    n_features = n_units * n_functions
+    features = n_bins * (n_features + n_units) * FLOAT
+    gram = 3 * 8 * n_features**2
+    memory = IMPORTS_BYTES + counts.counts.nbytes * 2 + min(features, feature_cache_bytes()) + gram
+    per_pass = n_bins * (4.0 * n_features * n_units / FLOPS_PER_S + n_units * S_PER_UNIT_BIN)
+    time_s = 2 * GLM_PASSES * per_pass + 2.0 * min(n_bins, 50 * n_features) * n_features**2 / FLOPS_PER_S
+    n_parameters = n_units * (n_features + 1)
+    for n_hidden in settings.hidden:
+        if not n_hidden:
+            continue
+        first = n_start(n_hidden)
+        draws = n_bins * settings.n_draws * (n_units + first) * S_PER_DRAW
+        time_s += draws * (SEARCH_EPOCHS * settings.restarts + USUAL_EPOCHS - SEARCH_EPOCHS)
+        everyone = n_units + first
+        n_parameters = max(
+            n_parameters,
+            everyone * (n_features + first * n_functions + 1) + first * (n_units * (2 * n_functions + 1) + 1),
+        )
+        batch_bins = min(max(n_bins // 20, 2000), 16_000)
+        memory += 12 * FLOAT * batch_bins * settings.n_draws * settings.restarts * everyone
+        memory += FLOAT * batch_bins * 3 * n_features
+    return JobPlan(
+        name=name,
+        n_units=n_units,
+        n_bins=n_bins,
+        n_segments=counts.n_segments,
+        n_spikes=int(counts.counts.sum(dtype=np.int64)),
+        bin_width_s=counts.bin_width_s,
+        n_lags=n_lags,
+        hidden=tuple(settings.hidden),
+        n_parameters=n_parameters,
+        memory_bytes=int(memory),
+        time_s=float(time_s),
+    )
+
+
+def _rough(time_s: float) -> str:
+    if time_s < 90:
+        return f"{max(1, round(time_s))} s"
+    if time_s < 5400:
+        return f"{round(time_s / 60)} min"
+    return f"{time_s / 3600:.1f} h"

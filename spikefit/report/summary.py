@@ -1,0 +1,124 @@
+"""The result in sentences: what was found, how sure it is, and what cannot be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+from numpy.typing import NDArray
+
+from spikefit.report.numbers import number, signed
+from spikefit.results import Result
+
+Q_LEVEL = 0.05
+
+
+def sentences(result: Result, edges: NDArray[np.void]) -> list[Markup]:
+    """The summary of the page, a sentence or two for each point; `edges` is the edge table."""
+    points = [_what_was_fitted(result), _how_well(result), _hidden_or_not(result), _edges(edges), _doubt(result)]
+    return [point for point in points if point]
+
+
+def metric(result: Result, name: str) -> Any:
+    """A number from the metrics, or None where it is not known."""
+    value = result.metrics.get(name)
+    if isinstance(value, float | np.floating) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _what_was_fitted(result: Result) -> Markup:
+    hidden = (
+        Markup(" and {} hidden ones").format(number(result.n_hidden))
+        if result.n_hidden
+        else Markup(", no hidden ones,")
+    )
+    text = Markup("{} recorded units{} were fitted in bins of {}").format(
+        number(result.n_visible), hidden, number(result.bin_width_s * 1e3, unit="ms")
+    )
+    if result.lag_s.size:
+        text += Markup(" with a history of {}").format(number(float(result.lag_s[-1]) * 1e3, 4, unit="ms"))
+    if metric(result, "n_bins") is not None:
+        n_bins = int(result.metrics["n_bins"])
+        text += Markup(", over {} bins ({})").format(number(n_bins), number(n_bins * result.bin_width_s, 4, unit="s"))
+    n_dropped = sum(not row.kept for row in result.units)
+    if not n_dropped:
+        return text + "."
+    verb = "was" if n_dropped == 1 else "were"
+    dropped = Markup(" {} of the recording {} left out; the reasons are below.").format(_count(n_dropped, "unit"), verb)
+    return text + "." + dropped
+
+
+def _how_well(result: Result) -> Markup | None:
+    bits, nats = metric(result, "heldout_bits_per_spike"), metric(result, "heldout_nats_per_bin")
+    parts = []
+    if bits is not None:
+        parts.append(Markup("On data it had not seen, the model gives {} bits per spike").format(number(bits)))
+    if nats is not None:
+        lead = (
+            Markup(", that is {} nats per bin")
+            if parts
+            else Markup("On data it had not seen, the model gives {} nats per bin")
+        )
+        parts.append(lead.format(number(nats, 5)))
+    text = Markup("").join(parts) + ("." if parts else "")
+    if result.metrics.get("converged") is False:
+        text += Markup(
+            " <strong>The fit did not converge</strong>: its numbers may still move, so read them with care."
+        )
+    elif result.metrics.get("converged") is True:
+        text += Markup(" The fit converged.")
+    return text or None
+
+
+def _hidden_or_not(result: Result) -> Markup | None:
+    gain, error = metric(result, "heldout_gain_nats_per_bin"), metric(result, "heldout_gain_se")
+    if gain is None or not result.n_hidden:
+        return None
+    size = signed(float(gain))
+    if error is not None:
+        size += Markup(" ± {}").format(number(float(error)))
+    base = Markup("Against a fit without hidden units the held-out score changes by {} nats per bin: ").format(size)
+    if gain <= 0:
+        return base + "the data do not ask for hidden units, and the simpler fit should be preferred."
+    if error is not None and gain <= error:
+        return base + "less than its standard error, so the data do not clearly ask for hidden units."
+    return base + "the data speak for units that were not recorded."
+
+
+def _edges(table: NDArray[np.void]) -> Markup | None:
+    between = table[(table["pre_kind"] == "visible") & (table["post_kind"] == "visible")]
+    if not len(between) or not np.isfinite(between["weight"]).any():
+        return None
+    strongest = between[np.nanargmax(np.abs(between["weight"]))]
+    known = np.isfinite(between["q_value"])
+    named = Markup("{} → {} ({} drive per spike)").format(
+        escape(strongest["pre_id"]), escape(strongest["post_id"]), signed(float(strongest["weight"]))
+    )
+    if known.any():
+        called = int((between["q_value"][known] <= Q_LEVEL).sum())
+        return Markup(
+            "{} of {} pairs of recorded units are called edges at q ≤ {}. The strongest coupling is {}."
+        ).format(number(called), number(int(known.sum())), Q_LEVEL, named)
+    return Markup(
+        "The strongest coupling between recorded units is {}. No significance was computed: "
+        "a large weight alone does not make an edge, and weights between rarely firing units are the least certain."
+    ).format(named)
+
+
+def _doubt(result: Result) -> Markup:
+    text = Markup(
+        "A coupling says that the spikes of one unit help to predict those of another a little later. It cannot tell a synapse "
+        "from a path over neurons that were not recorded"
+    )
+    if result.n_hidden:
+        return (
+            text
+            + ", and hidden units stand for whatever drives several recorded ones, not for single cells with certainty."
+        )
+    return text + ", and a neuron that drives two recorded ones can look like a coupling between them."
+
+
+def _count(count: int, noun: str) -> Markup:
+    return Markup("{} {}{}").format(number(count), noun, "" if count == 1 else "s")

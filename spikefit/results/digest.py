@@ -1,0 +1,65 @@
+"""A fingerprint of everything a result says, so that a damaged file is never read as a sound one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spikefit.results.documents import to_json
+from spikefit.results.model import PAIR_STATISTICS
+
+if TYPE_CHECKING:
+    from spikefit.results.model import Result
+
+_ARRAYS = ("connectivity", "coupling_filters", "lag_s", "baseline", *PAIR_STATISTICS)
+
+
+def digest(result: Result) -> str:
+    """SHA-256 over every field of `result`; equal for a result and the same one read back from its file."""
+    total = hashlib.sha256()
+    for key in _ARRAYS:
+        _add_array(total, key, getattr(result, key))
+    if result.hidden is not None:
+        _add_array(total, "hidden/time_s", result.hidden.time_s)
+        _add_array(total, "hidden/expected_count", result.hidden.expected_count)
+    for key, series in sorted(result.history.items()):
+        _add_array(total, f"history/{key}", series)
+    for key, value in sorted(result.parameters.items()):
+        _add_array(total, f"parameters/{key}", value)
+    rows = [
+        [
+            row.id,
+            row.kind,
+            row.kept,
+            row.reason,
+            row.n_spikes,
+            repr(row.rate_hz),
+            sorted((k, repr(v)) for k, v in row.columns.items()),
+        ]
+        for row in result.units
+    ]
+    words = [result.name, result.unit_id, result.unit_kind, repr(result.bin_width_s), result.warnings, rows]
+    total.update(json.dumps(words).encode())
+    for document in documents_of(result).values():
+        total.update(document.encode())
+    return total.hexdigest()
+
+
+def documents_of(result: Result) -> dict[str, str]:
+    """The nested parts of a result as compact JSON, by the name of the root attribute that holds them."""
+    return {
+        f"{key}_json": to_json(getattr(result, key), indent=None)
+        for key in ("config", "config_origin", "metrics", "provenance")
+    }
+
+
+def _add_array(total: Any, name: str, values: Any) -> None:
+    array = np.asarray(values, order="C")
+    if array.dtype.kind == "f" and array.size and np.isnan(array).all():
+        array = np.full_like(array, np.nan)  # NaN has many bit patterns; where nothing is known there is but one
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    total.update(f"{name} {array.dtype.str} {array.shape}".encode())
+    total.update(array.tobytes())

@@ -1,0 +1,95 @@
+"""The parts of a result: one row per unit, and what the hidden units did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikefit.results.documents import clean_text
+
+Floats = NDArray[np.floating[Any]]
+Scalar = str | bool | int | float
+
+VISIBLE, HIDDEN = "visible", "hidden"
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenActivity:
+    """What the hidden units did, as the fit sees it.
+
+    Attributes:
+        time_s: start of every bin in seconds, gaps left out; shape (n_bins,).
+        expected_count: posterior mean of the spikes per bin; shape (n_bins, n_hidden).
+    """
+
+    time_s: Floats
+    expected_count: Floats
+
+    def __post_init__(self) -> None:
+        time_s, expected_count = as_floats(self.time_s), as_floats(self.expected_count)
+        if expected_count.ndim != 2 or time_s.shape != expected_count.shape[:1]:
+            raise ValueError(f"expected_count {expected_count.shape} does not go with time_s {time_s.shape}")
+        object.__setattr__(self, "time_s", time_s)
+        object.__setattr__(self, "expected_count", expected_count)
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """One unit of the recording or of the model, kept or dropped.
+
+    Attributes:
+        id: as in the recording's file; `hidden-0`, `hidden-1`, … for hidden units.
+        kind: `visible` or `hidden`.
+        kept: whether the fit used it.
+        reason: why it was dropped; empty for a kept unit.
+        n_spikes: spikes in the fitted time; for a hidden unit its expected spikes, rounded.
+        rate_hz: mean rate over the fitted time.
+        columns: further columns of the unit table (region, quality, …), one scalar each.
+    """
+
+    id: str
+    kind: str
+    kept: bool
+    reason: str
+    n_spikes: int
+    rate_hz: float
+    columns: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in (VISIBLE, HIDDEN):
+            raise ValueError(f"kind of unit {self.id!r} must be 'visible' or 'hidden', got {self.kind!r}")
+        set_ = object.__setattr__
+        set_(self, "id", str(self.id))
+        set_(self, "kept", bool(self.kept))
+        set_(self, "reason", clean_text(str(self.reason)))
+        set_(self, "n_spikes", int(self.n_spikes))
+        set_(self, "rate_hz", float(self.rate_hz))
+        set_(self, "columns", {clean_text(str(key)): _scalar(value) for key, value in self.columns.items()})
+
+
+def as_floats(values: ArrayLike) -> Floats:
+    """`values` as floating point numbers in their own precision."""
+    array = np.asarray(values)
+    # Single precision stays what it is: posterior rates of long recordings are large.
+    return array if array.dtype == np.float32 else array.astype(np.float64, copy=False)
+
+
+def _scalar(value: Any) -> Scalar:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, bytes):
+        return clean_text(value.decode("utf-8", "backslashreplace"))
+    if isinstance(value, str):
+        return clean_text(value)
+    if value is None:
+        return ""
+    if isinstance(value, np.ndarray | list | tuple):
+        return json.dumps(np.asarray(value).tolist(), ensure_ascii=False, default=str)
+    return clean_text(str(value))

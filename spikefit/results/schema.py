@@ -1,0 +1,80 @@
+"""What stands in `connectivity.h5`: paths, dimensions, units and a sentence for each dataset."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+FORMAT = "spikefit-connectivity"
+# The first number changes when an older reader would misread a file; the second when something was only added.
+FORMAT_VERSION = 1
+FORMAT_MINOR = 0
+
+
+class About(NamedTuple):
+    """The three attributes that every dataset carries."""
+
+    dims: str
+    units: str
+    description: str
+
+
+PAIR = "post, pre"
+
+ABOUT: dict[str, About] = {
+    "unit_id": About(
+        "unit", "1", "unit ids as in the recording; hidden units are hidden-0, hidden-1, …; visible come first"
+    ),
+    "unit_kind": About("unit", "1", "visible (recorded) or hidden (inferred)"),
+    "connectivity": About(PAIR, "drive per spike", "coupling filter summed over lags; row receives, column sends"),
+    "coupling_filters": About(
+        "post, pre, lag",
+        "drive per spike",
+        "effect of one spike of pre on the drive of post, by lag; row receives, column sends",
+    ),
+    "lag_s": About("lag", "s", "lag of each coupling filter value behind the sender's spike"),
+    "baseline": About("post", "drive", "drive of each unit with nobody spiking"),
+    "std_error": About(PAIR, "drive per spike", "standard error of connectivity; NaN where not known"),
+    "ci_low": About(
+        PAIR, "drive per spike", "lower end of the confidence interval of connectivity; NaN where not known"
+    ),
+    "ci_high": About(
+        PAIR, "drive per spike", "upper end of the confidence interval of connectivity; NaN where not known"
+    ),
+    "p_value": About(PAIR, "1", "p-value of connectivity against no edge; NaN where not asked for"),
+    "q_value": About(PAIR, "1", "false-discovery rate at which the edge is called; NaN where not asked for"),
+    "hidden/time_s": About("bin", "s", "start of each bin, gaps left out"),
+    "hidden/expected_count": About("bin, hidden", "spikes per bin", "posterior mean of the hidden units' spike counts"),
+    "units/id": About("row", "1", "every unit of the recording, dropped ones included, then the hidden units"),
+    "units/kind": About("row", "1", "visible or hidden"),
+    "units/kept": About("row", "1", "1 where the fit used the unit"),
+    "units/reason": About("row", "1", "why a unit was dropped; empty where it was kept"),
+    "units/n_spikes": About("row", "spikes", "spikes in the fitted time; for hidden units expected spikes, rounded"),
+    "units/rate_hz": About("row", "Hz", "mean rate over the fitted time"),
+}
+
+_STEPS = ("step", "iteration", "epoch")
+
+
+def about_history(name: str, metrics: Any) -> About:
+    """Dimensions, unit and sentence of one series of the fit."""
+    objective_unit = str(metrics.get("objective_unit") or "nats per bin")
+    if name in _STEPS or name.endswith(tuple(f"_{step}" for step in _STEPS)):
+        return About(name, "1", "optimisation step of the series that goes with it")
+    if name.endswith("_s"):
+        return About("step", "s", f"{name.replace('_', ' ')} over the fit")
+    if "objective" in name or "heldout" in name:
+        return About("step", objective_unit, f"{name.replace('_', ' ')} over the fit")
+    if "decrement" in name:
+        return About("step", "nats", "Newton decrement: how far the objective still lies from its optimum, at most")
+    return About("step", "1", f"{name.replace('_', ' ')} over the fit")
+
+
+def about_parameter(name: str, n_axes: int) -> About:
+    """Dimensions, unit and sentence of one model parameter."""
+    dims = ", ".join(f"axis_{k}" for k in range(n_axes)) or "scalar"
+    return About(dims, "1", f"model parameter {name}, as in model.safetensors")
+
+
+def about_column(name: str) -> About:
+    """Dimensions, unit and sentence of a further column of the unit table."""
+    return About("row", "1", f"column {name!r} of the recording's unit table")

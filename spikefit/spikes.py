@@ -1,0 +1,519 @@
+"""Spike trains in seconds and counts per bin; numpy only.
+
+`SpikeTrains` keeps a recording the way it was measured: one flat array of spike times with an offset per unit, the
+intervals in which the units were observed, and named epochs. `SpikeTrains.bin` makes `Counts`: whole bins inside
+observed intervals only. Each interval becomes a *segment*, and nothing that has a memory may reach from one segment
+into the next.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikefit.errors import RecordingError, UsageError, did_you_mean
+
+Intervals = NDArray[np.float64]
+
+# Times in files are rounded decimals: a spike this close below a bin edge was recorded on the edge. It lies far below
+# any sampling period and far above the rounding of float64 over a day.
+EDGE_TOLERANCE_S = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeTrains:
+    """A recording: sorted spike times per unit, observed intervals and named epochs, all in seconds.
+
+    Attributes:
+        spike_times_s: every spike, unit after unit, sorted within each unit; shape (n_spikes,).
+        offsets: unit `k` owns `spike_times_s[offsets[k]:offsets[k + 1]]`; shape (n_units + 1,).
+        unit_ids: one text per unit, as in the file, without repetition.
+        intervals_s: observed `[start, stop)` intervals in order, without overlap; shape (n_intervals, 2). Touching
+            intervals stay apart: the edge between two epochs is an edge.
+        unit_columns: further columns of the unit table (region, quality, …), each of length n_units.
+        epochs: named sets of intervals, each of shape (n, 2); trials are the epoch `trials`.
+        name: what to call the recording.
+        source: the file it came from, if any.
+        format: the layout it was read from, if any.
+        warnings: doubts about the input that the reader should know of.
+
+    Raises:
+        RecordingError: if times are not finite or not sorted, ids repeat, or intervals are empty or overlap.
+    """
+
+    spike_times_s: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    unit_ids: tuple[str, ...]
+    intervals_s: Intervals
+    unit_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    epochs: Mapping[str, Intervals] = field(default_factory=dict)
+    name: str = "recording"
+    source: str | None = None
+    format: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        times = np.ascontiguousarray(self.spike_times_s, dtype=np.float64)
+        offsets = np.ascontiguousarray(self.offsets, dtype=np.int64)
+        ids = tuple(str(unit_id) for unit_id in self.unit_ids)
+        intervals = _as_intervals(self.intervals_s, "observed intervals")
+        if (
+            offsets.shape != (len(ids) + 1,)
+            or offsets[0] != 0
+            or offsets[-1] != times.size
+            or np.any(np.diff(offsets) < 0)
+        ):
+            raise ValueError(f"offsets do not divide {times.size} spikes among {len(ids)} units")
+        if len(set(ids)) != len(ids):
+            repeated = sorted({unit_id for unit_id in ids if ids.count(unit_id) > 1})
+            raise RecordingError(
+                f"{self.name}: unit ids repeat ({', '.join(repeated[:5])}).", hint="give every unit an id of its own"
+            )
+        _check_times(times, offsets, ids, self.name)
+        if len(intervals) > 1 and np.any(intervals[1:, 0] < intervals[:-1, 1]):
+            raise RecordingError(f"{self.name}: observed intervals overlap.", hint="merge or order them first")
+        columns = {}
+        for key, values in self.unit_columns.items():
+            column = np.asarray(values)
+            if column.shape[:1] != (len(ids),):
+                raise ValueError(f"unit column {key!r} has shape {column.shape}, expected ({len(ids)},)")
+            columns[str(key)] = column
+        set_ = object.__setattr__
+        set_(self, "spike_times_s", times)
+        set_(self, "offsets", offsets)
+        set_(self, "unit_ids", ids)
+        set_(self, "intervals_s", intervals)
+        set_(self, "unit_columns", MappingProxyType(columns))
+        epochs = {str(key): _as_intervals(rows, f"epoch {key!r}") for key, rows in self.epochs.items()}
+        set_(self, "epochs", MappingProxyType(epochs))
+
+    @classmethod
+    def from_trains(
+        cls,
+        trains: Mapping[str, ArrayLike] | Sequence[ArrayLike],
+        *,
+        intervals_s: ArrayLike | None = None,
+        t_start_s: float | None = None,
+        t_stop_s: float | None = None,
+        **rest: Any,
+    ) -> SpikeTrains:
+        """Build a recording from one array of spike times per unit.
+
+        Args:
+            trains: sorted spike times in seconds, by unit id or in order (ids are then `0`, `1`, …).
+            intervals_s: observed intervals, shape (n, 2). Without them the recording is one interval.
+            t_start_s: its start; by default the first spike.
+            t_stop_s: its end; by default just behind the last spike.
+            rest: further fields of `SpikeTrains`.
+        """
+        named = trains if isinstance(trains, Mapping) else {str(k): train for k, train in enumerate(trains)}
+        arrays = [np.asarray(train, dtype=np.float64).ravel() for train in named.values()]
+        flat = np.concatenate(arrays) if arrays else np.empty(0)
+        offsets = np.concatenate([[0], np.cumsum([a.size for a in arrays])]).astype(np.int64)
+        if intervals_s is None:
+            finite = flat[np.isfinite(flat)]
+            start = t_start_s if t_start_s is not None else (float(finite.min()) if finite.size else 0.0)
+            stop = (
+                t_stop_s
+                if t_stop_s is not None
+                else (float(np.nextafter(finite.max(), np.inf)) if finite.size else start)
+            )
+            intervals_s = np.array([[start, stop]])
+        return cls(flat, offsets, tuple(named), np.asarray(intervals_s, dtype=np.float64), **rest)
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    @property
+    def n_units(self) -> int:
+        return len(self.unit_ids)
+
+    @property
+    def n_spikes(self) -> int:
+        return int(self.spike_times_s.size)
+
+    @property
+    def t_start_s(self) -> float:
+        return float(self.intervals_s[0, 0]) if len(self.intervals_s) else math.nan
+
+    @property
+    def t_stop_s(self) -> float:
+        return float(self.intervals_s[-1, 1]) if len(self.intervals_s) else math.nan
+
+    @property
+    def duration_s(self) -> float:
+        """Observed time, gaps left out."""
+        return float(np.diff(self.intervals_s, axis=1).sum())
+
+    @property
+    def n_spikes_per_unit(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+    @property
+    def rate_hz(self) -> NDArray[np.float64]:
+        """Mean firing rate of each unit over the observed time, shape (n_units,)."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.asarray(self.n_spikes_per_unit / self.duration_s, dtype=np.float64)
+
+    def __len__(self) -> int:
+        return self.n_units
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Read-only views of dictionaries cannot be pickled; batches send recordings between processes.
+        return {**self.__dict__, "unit_columns": dict(self.unit_columns), "epochs": dict(self.epochs)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        views = {key: MappingProxyType(state[key]) for key in ("unit_columns", "epochs")}
+        self.__dict__.update({**state, **views})
+
+    def __getitem__(self, unit_id: str) -> NDArray[np.float64]:
+        """Spike times of one unit in seconds, without a copy."""
+        return self._train(self.index_of([unit_id])[0])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.unit_ids)
+
+    def __repr__(self) -> str:
+        return (
+            f"SpikeTrains({self.name!r}: {self.n_units} units, {self.n_spikes} spikes, "
+            f"{self.duration_s:.1f} s observed from {self.t_start_s:.3f} s to {self.t_stop_s:.3f} s)"
+        )
+
+    def index_of(self, unit_ids: Iterable[str]) -> list[int]:
+        """Row of each id.
+
+        Raises:
+            UsageError: for an id that the recording does not hold, with the nearest that it does.
+        """
+        rows = {unit_id: row for row, unit_id in enumerate(self.unit_ids)}
+        found = []
+        for unit_id in unit_ids:
+            if str(unit_id) not in rows:
+                raise UsageError(
+                    f"{self.name}: there is no unit {str(unit_id)!r}.", hint=did_you_mean(str(unit_id), self.unit_ids)
+                )
+            found.append(rows[str(unit_id)])
+        return found
+
+    def _train(self, row: int) -> NDArray[np.float64]:
+        return self.spike_times_s[self.offsets[row] : self.offsets[row + 1]]
+
+    # -- changing (every method returns a new recording) ---------------------------------------------------------
+
+    def select(self, unit_ids: Iterable[str]) -> SpikeTrains:
+        """Keep the named units, in the order given.
+
+        Raises:
+            UsageError: for an id that is not there, or is asked for twice.
+        """
+        rows = self.index_of(unit_ids)
+        if len(set(rows)) < len(rows):
+            twice = next(self.unit_ids[row] for k, row in enumerate(rows) if row in rows[:k])
+            raise UsageError(f"{self.name}: unit {twice!r} was asked for twice.", hint="name it once")
+        trains = [self._train(row) for row in rows]
+        columns = {key: column[rows] for key, column in self.unit_columns.items()}
+        return self._with_trains(trains, unit_ids=tuple(self.unit_ids[row] for row in rows), unit_columns=columns)
+
+    def restrict(self, intervals_s: ArrayLike) -> SpikeTrains:
+        """Keep what was observed inside the given `[start, stop)` intervals.
+
+        Edges of the given intervals become edges of the observed ones, so a history never runs from one epoch or
+        trial into the next; where given intervals overlap they are taken once.
+
+        Raises:
+            UsageError: if nothing observed is left.
+        """
+        wanted = union_of(_as_intervals(intervals_s, "intervals"))
+        kept = intersection_of(self.intervals_s, wanted)
+        if not len(kept):
+            raise UsageError(
+                f"{self.name}: nothing was observed inside the chosen intervals "
+                f"(recorded from {self.t_start_s:g} s to {self.t_stop_s:g} s).",
+                hint="choose --interval or --epochs inside the recording",
+            )
+        trains = []
+        for row in range(self.n_units):
+            train = self._train(row)
+            # The same tolerance as in `bin`: a spike on the edge between two epochs is in the later one, and in one only.
+            edges = np.searchsorted(train, kept.ravel() - EDGE_TOLERANCE_S, side="left").reshape(-1, 2)
+            trains.append(np.concatenate([train[a:b] for a, b in edges]))
+        return self._with_trains(trains, intervals_s=kept)
+
+    def restrict_to_epochs(self, names: Iterable[str]) -> SpikeTrains:
+        """Keep the named epochs.
+
+        Raises:
+            UsageError: for a name that the recording does not hold, with the nearest that it does.
+        """
+        rows = []
+        for name in names:
+            if name not in self.epochs:
+                raise UsageError(f"{self.name}: there is no epoch {name!r}.", hint=did_you_mean(name, self.epochs))
+            rows.append(self.epochs[name])
+        return self.restrict(np.concatenate(rows) if rows else np.empty((0, 2)))
+
+    def merge(self, other: SpikeTrains) -> SpikeTrains:
+        """Add the units of another recording on the same clock; only time observed in both is kept.
+
+        Columns that only one side has are filled with empty text or NaN; epochs of the same name must agree.
+
+        Raises:
+            RecordingError: if ids repeat, an epoch means two things, or no time was observed in both.
+        """
+        common = intersection_of(self.intervals_s, other.intervals_s)
+        if not len(common):
+            raise RecordingError(
+                f"{self.name} and {other.name} have no observed time in common.", hint="are they on the same clock?"
+            )
+        for key in self.epochs.keys() & other.epochs.keys():
+            if not np.array_equal(self.epochs[key], other.epochs[key]):
+                raise RecordingError(
+                    f"{self.name} and {other.name} disagree on the epoch {key!r}.", hint="rename it in one of them"
+                )
+        both = dataclasses.replace(
+            self,
+            spike_times_s=np.concatenate([self.spike_times_s, other.spike_times_s]),
+            offsets=np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]]),
+            unit_ids=self.unit_ids + other.unit_ids,
+            intervals_s=union_of(np.concatenate([self.intervals_s, other.intervals_s])),
+            unit_columns=_stack_columns(self, other),
+            epochs={**self.epochs, **other.epochs},
+            warnings=self.warnings + other.warnings,
+        )
+        return both.restrict(common)
+
+    def merge_units(self, groups: Mapping[str, Sequence[str]]) -> SpikeTrains:
+        """Pool units that are one neuron: each group becomes one unit under its new id, in its first member's place.
+
+        Raises:
+            UsageError: for an id that is not there or stands in two groups.
+        """
+        taken: dict[int, str] = {}
+        for new_id, members in groups.items():
+            for row in self.index_of(members):
+                if taken.setdefault(row, new_id) != new_id:
+                    raise UsageError(
+                        f"{self.name}: unit {self.unit_ids[row]!r} stands in two groups.", hint="name it in one of them"
+                    )
+        trains: list[NDArray[np.float64]] = []
+        ids: list[str] = []
+        rows_kept: list[int] = []
+        done: set[str] = set()
+        for row, unit_id in enumerate(self.unit_ids):
+            group = taken.get(row)
+            if group in done:
+                continue
+            rows = [row] if group is None else [r for r, g in taken.items() if g == group]
+            trains.append(np.sort(np.concatenate([self._train(r) for r in rows])))
+            ids.append(unit_id if group is None else str(group))
+            rows_kept.append(row)
+            if group is not None:
+                done.add(group)
+        columns = {key: column[rows_kept] for key, column in self.unit_columns.items()}
+        return self._with_trains(trains, unit_ids=tuple(ids), unit_columns=columns)
+
+    def _with_trains(self, trains: Sequence[NDArray[np.float64]], **changes: Any) -> SpikeTrains:
+        flat = np.concatenate(trains) if trains else np.empty(0)
+        offsets = np.concatenate([[0], np.cumsum([t.size for t in trains])]).astype(np.int64)
+        return dataclasses.replace(self, spike_times_s=flat, offsets=offsets, **changes)
+
+    # -- binning ------------------------------------------------------------------------------------------------
+
+    def bin(self, bin_width_s: float) -> Counts:
+        """Count spikes in bins `[start, stop)` laid from the start of every observed interval.
+
+        Only whole bins are kept: the rest of an interval that no bin fills was not observed for a whole bin.
+
+        Args:
+            bin_width_s: bin width in seconds.
+
+        Raises:
+            UsageError: if the width is not above zero, or no interval is as long as one bin.
+        """
+        if not (math.isfinite(bin_width_s) and bin_width_s > 0):
+            raise UsageError(f"the bin width must be above 0 s, got {bin_width_s!r}.", hint="pass --bin 5ms, say")
+        lengths_s = np.diff(self.intervals_s, axis=1).ravel()
+        n_bins = np.floor((lengths_s + EDGE_TOLERANCE_S) / bin_width_s).astype(np.int64)
+        kept = n_bins > 0
+        if not kept.any():
+            longest = f"{lengths_s.max():g} s" if lengths_s.size else "nothing"
+            raise UsageError(
+                f"{self.name}: a bin of {bin_width_s:g} s is wider than the recording (its longest interval: {longest}).",
+                hint="pass a smaller --bin",
+            )
+        starts, n_bins = self.intervals_s[kept, 0], n_bins[kept]
+        segment_offsets = np.concatenate([[0], np.cumsum(n_bins)])
+        total = int(segment_offsets[-1])
+        # Unit after unit in memory: each is written, and later read, in one stretch.
+        counts: NDArray[np.unsignedinteger[Any]] = np.zeros((self.n_units, total), dtype=np.uint8)
+        for row in range(self.n_units):
+            index = _bin_index(self._train(row), starts, n_bins, segment_offsets, bin_width_s)
+            if not index.size:
+                continue
+            unit_counts = np.bincount(index, minlength=total)
+            needed = np.min_scalar_type(int(unit_counts.max()))
+            if needed.itemsize > counts.dtype.itemsize:
+                counts = counts.astype(needed)
+            counts[row] = unit_counts
+        return Counts(
+            counts=counts.T,
+            bin_width_s=float(bin_width_s),
+            segment_offsets=segment_offsets,
+            segment_start_s=starts.copy(),
+            unit_ids=self.unit_ids,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Spikes per bin, segment after segment.
+
+    Attributes:
+        counts: whole numbers in the smallest unsigned type that holds them; shape (n_bins, n_units), stored unit
+            after unit (Fortran order).
+        bin_width_s: bin width in seconds.
+        segment_offsets: segment `k` owns bins `segment_offsets[k]` to `segment_offsets[k + 1]`; shape (n_segments + 1,).
+        segment_start_s: when each segment starts; shape (n_segments,).
+        unit_ids: one text per unit.
+    """
+
+    counts: NDArray[np.unsignedinteger[Any]]
+    bin_width_s: float
+    segment_offsets: NDArray[np.int64]
+    segment_start_s: NDArray[np.float64]
+    unit_ids: tuple[str, ...]
+
+    @property
+    def n_bins(self) -> int:
+        return int(self.counts.shape[0])
+
+    @property
+    def n_units(self) -> int:
+        return int(self.counts.shape[1])
+
+    @property
+    def n_segments(self) -> int:
+        return int(self.segment_start_s.size)
+
+    @property
+    def time_s(self) -> NDArray[np.float64]:
+        """Start of every bin in seconds, gaps left out; shape (n_bins,)."""
+        lengths = np.diff(self.segment_offsets)
+        within = np.arange(self.n_bins) - np.repeat(self.segment_offsets[:-1], lengths)
+        return np.asarray(np.repeat(self.segment_start_s, lengths) + within * self.bin_width_s)
+
+    def __repr__(self) -> str:
+        return (
+            f"Counts({self.n_bins} bins of {self.bin_width_s * 1e3:g} ms × {self.n_units} units "
+            f"in {self.n_segments} segment{'s' if self.n_segments != 1 else ''}, {self.counts.dtype})"
+        )
+
+
+def union_of(intervals_s: ArrayLike) -> Intervals:
+    """Intervals in order with overlaps taken once; intervals that only touch stay apart."""
+    rows = _as_intervals(intervals_s, "intervals")
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    merged: list[list[float]] = []
+    for start, stop in rows.tolist():
+        if merged and start < merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], stop)
+        else:
+            merged.append([start, stop])
+    return np.array(merged, dtype=np.float64).reshape(-1, 2)
+
+
+def intersection_of(first_s: ArrayLike, second_s: ArrayLike) -> Intervals:
+    """Time inside both of two ordered, non-overlapping sets of intervals; the edges of both are kept."""
+    a, b = _as_intervals(first_s, "intervals"), _as_intervals(second_s, "intervals")
+    rows = []
+    i = j = 0
+    while i < len(a) and j < len(b):
+        start, stop = max(a[i, 0], b[j, 0]), min(a[i, 1], b[j, 1])
+        if start < stop:
+            rows.append((start, stop))
+        if a[i, 1] <= b[j, 1]:
+            i += 1
+        else:
+            j += 1
+    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+
+def _as_intervals(rows: ArrayLike, what: str) -> Intervals:
+    intervals = np.ascontiguousarray(rows, dtype=np.float64)
+    if not intervals.size:
+        return np.empty((0, 2))
+    if intervals.shape[-1] != 2 or intervals.ndim > 2:
+        raise ValueError(f"{what} have the shape {intervals.shape}, expected (n, 2): a start and a stop each")
+    intervals = intervals.reshape(-1, 2)
+    bad = ~(np.isfinite(intervals).all(axis=1) & (intervals[:, 1] > intervals[:, 0]))
+    if bad.any():
+        start, stop = intervals[bad][0]
+        raise RecordingError(
+            f"{what}: {int(bad.sum())} of {len(intervals)} do not run forward in finite seconds (first: {start:g} to {stop:g}).",
+            hint="each interval needs start < stop",
+        )
+    return intervals
+
+
+def _check_times(times: NDArray[np.float64], offsets: NDArray[np.int64], ids: tuple[str, ...], name: str) -> None:
+    if not times.size:
+        return
+    broken = ~np.isfinite(times)
+    if broken.any():
+        first = int(np.argmax(broken))
+        row = int(np.searchsorted(offsets, first, side="right")) - 1
+        raise RecordingError(
+            f"{name}: {int(broken.sum())} spike times are NaN or infinite (first in unit {ids[row]!r}, "
+            f"spike {first - int(offsets[row])}).",
+            hint="remove them, or drop that unit",
+        )
+    falls = np.flatnonzero(times[1:] < times[:-1]) + 1
+    falls = falls[~np.isin(falls, offsets)]
+    if falls.size:
+        row = int(np.searchsorted(offsets, falls[0], side="right")) - 1
+        raise RecordingError(
+            f"{name}: spike times go back in time at {falls.size} places (first in unit {ids[row]!r}: "
+            f"{times[falls[0] - 1]:g} s is followed by {times[falls[0]]:g} s).",
+            hint="sort each unit's times first",
+        )
+
+
+def _bin_index(
+    train: NDArray[np.float64],
+    starts: NDArray[np.float64],
+    n_bins: NDArray[np.int64],
+    segment_offsets: NDArray[np.int64],
+    bin_width_s: float,
+) -> NDArray[np.int64]:
+    """Index of the bin that each spike falls into; spikes outside every whole bin are left out."""
+    if starts.size == 1:
+        index = np.floor((train - (starts[0] - EDGE_TOLERANCE_S)) / bin_width_s).astype(np.int64)
+        return np.asarray(index[(index >= 0) & (index < n_bins[0])])
+    segment = np.searchsorted(starts - EDGE_TOLERANCE_S, train, side="right") - 1
+    inside = segment >= 0
+    segment, train = segment[inside], train[inside]
+    index = np.floor((train - (starts[segment] - EDGE_TOLERANCE_S)) / bin_width_s).astype(np.int64)
+    inside = index < n_bins[segment]
+    return np.asarray(index[inside] + segment_offsets[segment[inside]])
+
+
+def _stack_columns(first: SpikeTrains, second: SpikeTrains) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {}
+    for key in [*first.unit_columns, *(k for k in second.unit_columns if k not in first.unit_columns)]:
+        known = first.unit_columns.get(key, second.unit_columns.get(key))
+        assert known is not None
+        is_number = np.issubdtype(known.dtype, np.number)
+        parts = [
+            side.unit_columns.get(
+                key, np.full(side.n_units, np.nan if is_number else "", dtype=float if is_number else object)
+            )
+            for side in (first, second)
+        ]
+        columns[key] = np.concatenate(parts)
+    return columns

@@ -1,0 +1,75 @@
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Three units in a plain file, one of them silent, with two epochs' worth of spikes."""
+    path = tmp_path / "made_up.h5"
+    random = np.random.default_rng(4)
+    with h5py.File(path, "w") as file:
+        for name, n_spikes in (("a", 200), ("[b]", 60), ("silent", 0)):
+            file[f"spike_times/{name}"] = np.sort(random.uniform(0.0, 60.0, n_spikes))
+    return path
+
+
+def test_the_table_shows_units_bins_and_what_is_dropped(invoke, recording):
+    outcome = invoke("inspect", recording)
+    assert outcome.exit_code == 0, outcome.output
+    out = outcome.stdout
+    assert "3 units, 2 of them would be used; 260 spikes" in out
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("[b] ")]
+    assert (row[1], row[-1]) == ("60", "yes")
+    (row,) = [line for line in out.splitlines() if line.startswith("silent ")]
+    assert row.endswith("no: no spikes in the chosen time")
+    assert "← suits these rates" in out
+
+
+def test_json_is_one_object_with_the_fields_promised(invoke, recording):
+    outcome = invoke("inspect", recording, "--json")
+    found = json.loads(outcome.stdout)
+    assert {
+        "format",
+        "n_units",
+        "n_spikes",
+        "t_start_s",
+        "t_stop_s",
+        "intervals_s",
+        "epochs",
+        "units",
+        "warnings",
+    } <= found.keys()
+    assert {"id", "n_spikes", "rate_hz", "first_spike_s", "last_spike_s", "kept", "reason"} <= found["units"][0].keys()
+    assert outcome.stderr == ""
+
+
+def test_flags_choose_a_part(invoke, recording):
+    found = json.loads(invoke("inspect", recording, "--interval", ":30", "--min-spikes", "70", "--json").stdout)
+    assert found["t_stop_s"] == 30.0
+    assert [unit["kept"] for unit in found["units"] if unit["id"] == "[b]"] == [False]
+
+
+def test_quiet_prints_nothing(invoke, recording):
+    assert invoke("inspect", recording, "-q").output == ""
+
+
+def test_real_recordings_are_shown_as_they_are(invoke, recordings, expected):
+    for name, known in expected.items():
+        found = json.loads(invoke("inspect", recordings / f"{name}.nwb", "--json").stdout)
+        assert found["n_units"] == len(found["units"])
+        assert found["n_spikes"] == sum(unit["n_spikes"] for unit in found["units"])
+        assert known
+
+
+def test_bad_files_leave_one_message(invoke, tmp_path):
+    empty = tmp_path / "zero.nwb"
+    empty.touch()
+    for path in (tmp_path / "none.nwb", tmp_path, empty):
+        outcome = invoke("inspect", path)
+        assert outcome.exit_code == 4
+        assert outcome.stderr.startswith("error: ")
+        assert "  try: " in outcome.stderr
+        assert outcome.stdout == ""

@@ -1,0 +1,128 @@
+"""Results with known content for the tests of results, figures, exports and reports."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spikefit.results import HiddenActivity, Result, UnitRow
+
+
+def build_result(
+    n_visible: int = 6,
+    n_hidden: int = 2,
+    *,
+    n_lags: int = 10,
+    n_bins: int = 400,
+    seed: int = 0,
+    ids: tuple[str, ...] | None = None,
+    **changes: Any,
+) -> Result:
+    """A made-up result with every field filled, a dropped unit included."""
+    rng = np.random.default_rng(seed)
+    n_units = n_visible + n_hidden
+    ids = ids or tuple(f"g{k + 1}" for k in range(n_visible))
+    lag_s = np.arange(1, n_lags + 1) * 0.01
+    filters = rng.normal(size=(n_units, n_units, n_lags)) * np.exp(-lag_s / 0.03)
+    weights = filters.sum(-1)
+    rows = [
+        UnitRow(
+            unit,
+            "visible",
+            True,
+            "",
+            100 + 10 * k,
+            1.5 + k,
+            {"region": "PoS" if k % 2 else "ADn", "depth_um": 10.0 * k},
+        )
+        for k, unit in enumerate(ids)
+    ]
+    rows.append(UnitRow("noise cluster", "visible", False, "12 spikes, fewer than 50", 12, 0.01, {"region": "ADn"}))
+    steps = np.arange(0.0, 50.0)
+    fields: dict[str, Any] = {
+        "unit_id": (*ids, *(f"hidden-{k}" for k in range(n_hidden))),
+        "unit_kind": ("visible",) * n_visible + ("hidden",) * n_hidden,
+        "connectivity": weights,
+        "coupling_filters": filters,
+        "lag_s": lag_s,
+        "baseline": rng.normal(-3, 0.5, n_units),
+        "bin_width_s": 0.01,
+        "units": tuple(rows),
+        "std_error": np.full((n_units, n_units), 0.1),
+        "ci_low": weights - 0.16,
+        "ci_high": weights + 0.16,
+        "hidden": HiddenActivity(np.arange(n_bins) * 0.01, rng.random((n_bins, n_hidden)) * 0.2) if n_hidden else None,
+        "history": {
+            "step": steps,
+            "objective": -9 - np.exp(-steps / 9),
+            "heldout_step": steps[::10],
+            "heldout": -9.1 - np.exp(-steps[::10] / 9),
+        },
+        "metrics": {
+            "heldout_nats_per_bin": -8.5,
+            "heldout_bits_per_spike": 0.41,
+            "n_visible": n_visible,
+            "n_hidden": n_hidden,
+            "converged": True,
+        },
+        "config": {"model": {"bin": "10ms", "hidden": n_hidden}, "units": {"keep": list(ids)}},
+        "config_origin": {"model.bin": "flag", "model.hidden": "default"},
+        "provenance": {"argv": ["spikefit", "infer", "session.nwb"], "seed": 0, "versions": {"spikefit": "0.1.0"}},
+        "parameters": {
+            "coupling_weights": filters.astype(np.float32),
+            "encoder.bias": np.zeros(n_hidden),
+            "steps": np.int64(3),
+        },
+        "warnings": ("1 unit has fewer than 50 spikes",),
+        "name": "session",
+    }
+    return Result(**(fields | changes))
+
+
+@pytest.fixture
+def make_result() -> Callable[..., Result]:
+    return build_result
+
+
+def _rows(result: Result) -> list[str]:
+    """Rows as text, so that NaN equals NaN and 1 is not 1.0; the order of further columns says nothing."""
+    return [repr(dataclasses.replace(row, columns=dict(sorted(row.columns.items())))) for row in result.units]
+
+
+def check_equal(found: Result, expected: Result) -> None:
+    """Fail at the first field of two results that differs."""
+    arrays = (
+        "connectivity",
+        "coupling_filters",
+        "lag_s",
+        "baseline",
+        "std_error",
+        "ci_low",
+        "ci_high",
+        "p_value",
+        "q_value",
+    )
+    for key in arrays:
+        np.testing.assert_array_equal(getattr(found, key), getattr(expected, key), err_msg=key, strict=True)
+    for key in ("unit_id", "unit_kind", "bin_width_s", "name", "config", "config_origin", "warnings"):
+        assert getattr(found, key) == getattr(expected, key), key
+    assert found.metrics_json() == expected.metrics_json()
+    assert _rows(found) == _rows(expected)
+    assert (found.hidden is None) == (expected.hidden is None)
+    if found.hidden is not None and expected.hidden is not None:
+        np.testing.assert_array_equal(found.hidden.time_s, expected.hidden.time_s, strict=True)
+        np.testing.assert_array_equal(found.hidden.expected_count, expected.hidden.expected_count, strict=True)
+    for key in ("history", "parameters"):
+        a, b = getattr(found, key), getattr(expected, key)
+        assert sorted(a) == sorted(b), key
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name, strict=True)
+
+
+@pytest.fixture
+def assert_same() -> Callable[[Result, Result], None]:
+    return check_equal
