@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spikefit import config, errors, prob, simulate
+    from spikefit import config, errors, exporters, prob, report, simulate
     from spikefit.config import Config
     from spikefit.errors import SpikefitError
     from spikefit.fitted import POGLM, load_result
@@ -34,11 +34,13 @@ __all__ = [
     "bin",
     "config",
     "errors",
+    "exporters",
     "infer",
     "load_result",
     "plan",
     "prob",
     "read",
+    "report",
     "simulate",
 ]
 
@@ -54,7 +56,7 @@ _HOMES = {
     "plan": "spikefit.pipeline",
     "read": "spikefit.loaders",
 }
-_SUBMODULES = frozenset({"config", "errors", "prob", "simulate"})
+_SUBMODULES = frozenset({"config", "errors", "exporters", "prob", "report", "simulate"})
 
 
 def bin(trains: SpikeTrains, bin_width_s: float) -> Counts:

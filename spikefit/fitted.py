@@ -23,7 +23,8 @@ from spikefit.results import HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
 if TYPE_CHECKING:
-    from spikefit.fitting.fit import FitSettings, FittedNetwork, Hooks
+    from spikefit.fitting.outcome import FittedNetwork
+    from spikefit.fitting.problem import FitSettings, Hooks
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -63,9 +64,14 @@ class Fit(Result):
                 hint="score a recording of the same units",
             )
         rows = [counts.unit_ids.index(unit) for unit in wanted]
-        link = str(self.config.get("model", {}).get("link", "softplus"))
+        model = self.config["model"]
         return score_counts(
-            counts.counts[:, rows], counts.segment_offsets, dict(self.parameters), link=link, n_draws=n_draws
+            counts.counts[:, rows],
+            counts.segment_offsets,
+            dict(self.parameters),
+            link=model["link"],
+            family=model["family"],
+            n_draws=n_draws,
         )
 
 
@@ -94,13 +100,14 @@ class POGLM:
         Raises:
             SpikefitError: where recording and settings do not go together; see `spikefit.errors`.
         """
-        from spikefit.fitting.device import choose_device
+        from spikefit.fitting.device import choose_device, compute_threads
         from spikefit.fitting.fit import fit_network
 
         counts = _counts_for(recording, self.config.model.bin)
         check_hidden(self.config, counts.unit_ids)
         device = choose_device(self.config.run.device)
-        network = fit_network(counts, fit_settings(self.config), device=device, hooks=hooks)
+        with compute_threads(self.config.run.threads, counts.n_units):
+            network = fit_network(counts, fit_settings(self.config), device=device, hooks=hooks)
         seconds = counts.n_bins * counts.bin_width_s
         n_spikes = counts.counts.sum(axis=0, dtype=np.int64).tolist()
         units = [
@@ -134,13 +141,15 @@ def to_fit(
         warnings: doubts about the input.
         further: other fields of `Result`.
     """
+    from spikefit.fitting.outcome import CI_SIGMAS
+
     n_hidden = network.n_hidden
     n_lags = network.coupling_filters.shape[2]
     hidden = None
     if n_hidden:
         hidden = HiddenActivity(counts.time_s[network.hidden_bins], network.hidden_count)
     connectivity = network.coupling_filters.sum(axis=2)
-    half_width = 1.6448536269514722 * network.std_error
+    half_width = CI_SIGMAS * network.std_error
     return Fit(
         unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
         unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
@@ -166,7 +175,7 @@ def to_fit(
 
 def fit_settings(config: Config) -> FitSettings:
     """What the fitting needs to know of a config."""
-    from spikefit.fitting.fit import FitSettings
+    from spikefit.fitting.problem import FitSettings
 
     hidden = config.model.hidden
     return FitSettings(
@@ -175,6 +184,7 @@ def fit_settings(config: Config) -> FitSettings:
         basis=config.model.basis,
         n_functions=config.model.functions,
         link=config.model.link,
+        family=config.model.family,
         estimator=config.gradient.estimator,
         temperature=config.gradient.temperature,
         n_draws=config.gradient.draws,

@@ -10,10 +10,9 @@ import numpy as np
 
 from spikefit.errors import RecordingError
 from spikefit.expressions import select_units
+from spikefit.loaders.raw import NOT_A_NEURON
 from spikefit.spikes import EDGE_TOLERANCE_S, SpikeTrains
 
-# A unit column of this name marks units that are not neurons; its text says what they are.
-NOT_A_NEURON = "not_a_neuron"
 # What people bin spike trains at, from the finest that a synapse shows in to the coarsest that still has a direction.
 BIN_WIDTHS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 # Above this part of the bins with spikes that hold two or more, a bin width is too coarse to be suggested.

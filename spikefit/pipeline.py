@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from spikefit.config import Config
 from spikefit.errors import NotConvergedError, UsageError
+from spikefit.exporters import export
 from spikefit.fitted import Fit, check_hidden, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
 from spikefit.loaders import read
 from spikefit.planning import Plan, estimate
 from spikefit.progress import Progress, SilentProgress
 from spikefit.provenance import RunRecord
+from spikefit.report import write_report
 from spikefit.results import UnitRow, claim_output
 from spikefit.spikes import Counts, SpikeTrains
 from spikefit.stopping import Stopper
+
+if TYPE_CHECKING:
+    from spikefit.fitting.problem import Hooks
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +72,8 @@ def infer(
     origin = {**(origin or {}), **dict.fromkeys(settings, "argument")}
     progress = progress or SilentProgress()
     folders = _folders(items, None if out is None else Path(out))
-    # Refused before the work starts: all places first, then all recordings one after the other.
-    for folder in folders:
-        if folder is not None:
-            claim_output(folder, overwrite=overwrite, resume=resume)
     fits = []
-    with Stopper() as stopper:
+    with _claimed(folders, overwrite=overwrite, resume=resume), Stopper() as stopper:
         for item, folder in zip(items, folders, strict=True):
             job = _Job(item, folder, config, origin, overwrite or resume, resume, progress, stopper)
             fits.append(job.run())
@@ -168,27 +170,46 @@ class _Job:
     stopper: Stopper
 
     def run(self) -> Fit:
-        record = RunRecord(self.recording, self.config, self.folder)
-        with record.logging():
-            fit = self._fit(record)
-            if self.folder is not None:
-                self._write(fit)
-                for line in fit.warnings:
-                    logger.warning(line)
-        return fit
-
-    def _fit(self, record: RunRecord) -> Fit:
-        from spikefit.fitting.device import choose_device
-        from spikefit.fitting.fit import Hooks, fit_network
+        from spikefit.fitting.device import choose_device, compute_threads
+        from spikefit.fitting.fit import fit_network
 
         device = choose_device(self.config.run.device)
+        record = RunRecord(self.recording, self.config, self.folder)
         self.progress.start("reading", None)
+        # What cannot be read or used ends here, before anything is written.
         trains, choices, counts = prepare(self.recording, self.config)
         self.progress.finish()
-        logger.info("%r; %r", trains, counts)
-        for warning in trains.warnings:
-            self.progress.note(warning)
-        hooks = Hooks(
+        with record.logging():
+            logger.info("%r; %r", trains, counts)
+            for warning in trains.warnings:
+                self.progress.note(warning)
+            with compute_threads(self.config.run.threads, counts.n_units), self.stopper.patient():
+                network = fit_network(counts, fit_settings(self.config), device=device, hooks=self.hooks())
+            self.progress.finish()
+            fit = to_fit(
+                network,
+                counts,
+                self.config,
+                units=_unit_rows(trains, choices),
+                name=trains.name,
+                device=str(device),
+                warnings=trains.warnings,
+                config_origin=dict(self.origin),
+            )
+            metrics = {**fit.metrics, **record.usage()}
+            provenance = record.provenance(str(device), fit.warnings)
+            fit = dataclasses.replace(fit, metrics=metrics, provenance=provenance)
+            for line in fit.warnings:
+                logger.warning(line)
+            if self.folder is not None:
+                self._write(fit)
+        return fit
+
+    def hooks(self) -> Hooks:
+        """Progress, checkpoints and stopping, as the fit wants them."""
+        from spikefit.fitting.problem import Hooks
+
+        return Hooks(
             stage=self.progress.start,
             update=self.progress.update,
             checkpoints=None if self.folder is None else self.folder / "checkpoints",
@@ -197,21 +218,6 @@ class _Job:
             should_stop=self.stopper.requested,
             stop=lambda: self.stopper.leave(self.folder),
         )
-        with record.threads(self.config.run.threads), self.stopper.patient():
-            network = fit_network(counts, fit_settings(self.config), device=device, hooks=hooks)
-        self.progress.finish()
-        fit = to_fit(
-            network,
-            counts,
-            self.config,
-            units=_unit_rows(trains, choices),
-            name=trains.name,
-            device=str(device),
-            warnings=trains.warnings,
-            config_origin=dict(self.origin),
-        )
-        metrics = {**fit.metrics, **record.usage()}
-        return dataclasses.replace(fit, metrics=metrics, provenance=record.provenance(str(device), fit.warnings))
 
     def _write(self, fit: Fit) -> None:
         assert self.folder is not None
@@ -220,11 +226,31 @@ class _Job:
         fit.save(
             self.folder,
             overwrite=self.replace,
-            further={"config.yaml": lambda path: path.write_text(text, encoding="utf-8")},
+            further={
+                "config.yaml": lambda path: path.write_text(text, encoding="utf-8"),
+                "graph.graphml": lambda path: export(fit, path, to="graphml"),
+                "report.html": lambda path: write_report(fit, path),
+            },
         )
         self.progress.finish()
         for checkpoint in (self.folder / "checkpoints").glob("hidden-*.safetensors"):
             checkpoint.unlink()  # the result is whole: there is nothing left to resume
+
+
+@contextlib.contextmanager
+def _claimed(folders: Sequence[Path | None], *, overwrite: bool, resume: bool) -> Iterator[None]:
+    """All places are refused or taken before the work starts; those that it leaves empty were never there."""
+    made: list[Path] = []
+    try:
+        for folder in folders:
+            if folder is not None:
+                made += [place for place in (folder, *folder.parents) if not place.exists()]
+                claim_output(folder, overwrite=overwrite, resume=resume)
+        yield
+    finally:
+        for place in sorted(set(made), key=lambda place: len(place.parts), reverse=True):
+            with contextlib.suppress(OSError):  # not empty: it holds what the work left
+                place.rmdir()
 
 
 def _unit_rows(trains: SpikeTrains, choices: Sequence[UnitChoice]) -> list[UnitRow]:

@@ -14,7 +14,7 @@ import numpy as np
 from spikefit.spikes import Counts
 
 if TYPE_CHECKING:
-    from spikefit.fitting.fit import FitSettings
+    from spikefit.fitting.problem import FitSettings
 
 IMPORTS_BYTES = 350_000_000  # Python, torch and the readers, before any data
 FLOPS_PER_S = 25e9
@@ -59,11 +59,11 @@ class Plan:
             hidden = ", ".join(str(h) for h in job.hidden)
             segments = f" in {job.n_segments} segments" if job.n_segments > 1 else ""
             out += [
-                f"{job.name}: {job.n_units} units, {job.n_spikes:,} spikes".replace(",", " "),
-                f"  bins        {job.n_bins:,} of {1e3 * job.bin_width_s:g} ms{segments}".replace(",", " "),
+                f"{job.name}: {job.n_units} units, {_grouped(job.n_spikes)} spikes",
+                f"  bins        {_grouped(job.n_bins)} of {1e3 * job.bin_width_s:g} ms{segments}",
                 f"  history     {job.n_lags} bins ({1e3 * job.n_lags * job.bin_width_s:g} ms)",
                 f"  hidden      {hidden}",
-                f"  parameters  {job.n_parameters:,}".replace(",", " "),
+                f"  parameters  {_grouped(job.n_parameters)}",
                 f"  memory      about {job.memory_bytes / 1e9:.1f} GB",
                 f"  time        about {_rough(job.time_s)} on one core",
             ]
@@ -72,8 +72,8 @@ class Plan:
 
 def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
     """Estimate one fit."""
-    from spikefit.fitting.fit import feature_cache_bytes
     from spikefit.fitting.training import SEARCH_EPOCHS, n_start
+    from spikefit.fitting.without_hidden import feature_cache_bytes
     from spikefit.models.basis import make_basis
 
     basis = make_basis(
@@ -115,6 +115,10 @@ def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
         memory_bytes=int(memory),
         time_s=float(time_s),
     )
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
 
 
 def _rough(time_s: float) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
+WORTH_A_LINE_S = 1.0
 
 
 class Progress(Protocol):
@@ -102,12 +103,16 @@ class LineProgress:
         if self._stage is None or now_s - self._last_s < self._every_s:
             return
         self._last_s = now_s
-        self._say(f"{self._stage}: {_share(done, self._total)}{_figures(figures)}, {now_s - self._started_s:.0f} s")
+        told = [_share(done, self._total), _figures(figures), f"{now_s - self._started_s:.0f} s"]
+        self._say(f"{self._stage}: {', '.join(text for text in told if text)}")
 
     def finish(self) -> None:
         if self._stage is None:
             return
-        self._say(f"{self._stage}: done in {self._clock() - self._started_s:.1f} s{_figures(self._figures)}")
+        spent_s, figures = self._clock() - self._started_s, _figures(self._figures)
+        # The end of what took no time and says no number is told by the next line.
+        if spent_s >= WORTH_A_LINE_S or figures:
+            self._say(f"{self._stage}: done in {spent_s:.1f} s" + (f", {figures}" if figures else ""))
         self._stage = None
 
     def note(self, text: str) -> None:
@@ -157,7 +162,7 @@ class BarProgress:
 
     def update(self, done: float, **figures: float) -> None:
         if self._task is not None:
-            self._bars.update(self._task, completed=done, figures=_figures(figures).removeprefix(", "))
+            self._bars.update(self._task, completed=done, figures=_figures(figures))
 
     def finish(self) -> None:
         if self._task is None:
@@ -191,8 +196,8 @@ def progress_for(stream: TextIO | None = None, *, quiet: bool = False) -> Displa
 
 
 def _share(done: float, total: float | None) -> str:
-    return f"{done:g} done" if not total else f"{min(100 * done / total, 100):.0f} %"
+    return f"{min(100 * done / total, 100):.0f} %" if total else ""
 
 
 def _figures(figures: dict[str, float]) -> str:
-    return "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())

@@ -67,19 +67,6 @@ class RunRecord:
             logger.setLevel(level)
             handler.close()
 
-    @contextlib.contextmanager
-    def threads(self, n_threads: int | None) -> Iterator[None]:
-        """Compute with so many CPU threads, and leave the process as it was."""
-        import torch
-
-        before = torch.get_num_threads()
-        if n_threads is not None:
-            torch.set_num_threads(n_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
     def usage(self) -> dict[str, float | int]:
         """Wall-clock time since the start and the most memory the process has held."""
         return {"wall_s": time.perf_counter() - self._began, "peak_rss_bytes": peak_rss_bytes()}

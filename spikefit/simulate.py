@@ -72,15 +72,19 @@ class Simulation:
         return self.counts[:, self.network.n_visible :]
 
     def trains(self, *, name: str = "simulation") -> SpikeTrains:
-        """The recorded units as a recording; each spike lies at a random place inside its bin."""
+        """The recorded units as a recording; spikes lie at random places inside their bins, apart from one another."""
         rng = np.random.default_rng([self.seed, 1])
         width = self.network.bin_width_s
         visible = self.counts[:, : self.network.n_visible]
         trains = {}
         for unit in range(visible.shape[1]):
-            bins = np.repeat(np.arange(len(visible)), visible[:, unit])
-            # The margin keeps rounded times on the right side of the bin's edges.
-            trains[f"n{unit:02d}"] = np.sort((bins + rng.uniform(0.001, 0.999, bins.size)) * width)
+            counts = visible[:, unit].astype(np.int64)
+            bins = np.repeat(np.arange(len(visible)), counts)
+            rank = np.arange(bins.size) - np.repeat(np.cumsum(counts) - counts, counts)
+            # Each spike has a share of the bin to itself and stays off the share's edges, as a neuron's refractory
+            # period would have it.
+            inside = (rank + rng.uniform(0.2, 0.8, bins.size)) / counts[bins]
+            trains[f"n{unit:02d}"] = (bins + inside) * width
         return SpikeTrains.from_trains(trains, intervals_s=[[0.0, len(visible) * width]], name=name)
 
 

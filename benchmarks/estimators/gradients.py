@@ -58,8 +58,8 @@ def run(images: Path) -> dict[str, str]:
             f"{q.relative_noise:.2f}",
             f"{q.cosine_of_mean:.4f}",
             f"{q.mean_cosine:.3f}",
-            f"{q.bias_energy:.4f}",
-            f"{q.noise_energy:.2f}",
+            f"{q.bias_energy:.1f}",
+            f"{q.noise_energy:.0f}",
         )
         for (name, tau), q in found.items()
     ]
@@ -73,7 +73,9 @@ def run(images: Path) -> dict[str, str]:
     ]
     figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
     for axis, (label, pick) in zip(axes, panels, strict=True):
-        for style, name in zip(("-o", "--", "-s", "-^"), ("eat-cubic", "eat-linear", "eat-sigmoid", "gsm"), strict=True):
+        for style, name in zip(
+            ("-o", "--", "-s", "-^"), ("eat-cubic", "eat-linear", "eat-sigmoid", "gsm"), strict=True
+        ):
             axis.plot(TAUS, [pick(found[name, tau]) for tau in TAUS], style, label=name, markersize=4)
         for name, color in (("score", "0.6"), ("exact", "k")):
             axis.axhline(pick(found[name, None]), color=color, linewidth=1, linestyle=":", label=name)

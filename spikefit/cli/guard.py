@@ -48,7 +48,7 @@ def run_guarded(work: Callable[[], Any], session: Session) -> int:
         fault.show()
         return fault.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted.")
+        _say("interrupted.", _way_on(session.out))
         return INTERRUPTED
     except (OutputClosed, BrokenPipeError):
         _forget_stdout()
@@ -74,6 +74,13 @@ def _say(message: str, hint: str | None = None) -> None:
     click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
     if hint:
         click.echo(f"  try: {hint}", err=True)
+
+
+def _way_on(out: Path | None) -> str | None:
+    """How to go on after an interrupt, where a checkpoint was left."""
+    if out is None or not (any(out.glob("checkpoints/*")) or any(out.glob("*/checkpoints/*"))):
+        return None
+    return "run the same command again with --resume to go on from the last checkpoint"
 
 
 def _report_internal(fault: BaseException, session: Session) -> None:

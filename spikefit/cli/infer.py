@@ -103,7 +103,7 @@ def command(
     elif not quiet:
         from spikefit.cli.summary import echo_summary
 
-        for place, fit in enumerate(fits):
+        for place, (recording, fit) in enumerate(zip(recordings, fits, strict=True)):
             if place:
                 click.echo("")
-            echo_summary(fit, Path(fit.provenance.get("out", out if len(fits) == 1 else out / fit.name)))
+            echo_summary(fit, out if len(fits) == 1 else out / recording.name.split(".")[0])

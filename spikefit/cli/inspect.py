@@ -1,4 +1,4 @@
-"""`spikefit inspect`: what a recording holds, before any fit."""
+"""`spikefit inspect`: what a recording holds, before any fit; or what a result is, after it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,25 @@ MOST_INTERVALS_SHOWN = 6
 @config_option
 @json_option("everything as one JSON object instead of tables")
 @quiet_and_verbose
-def command(recording: Path, config_file: Path | None, as_json: bool, quiet: bool, **flags: Any) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context, /, recording: Path, config_file: Path | None, as_json: bool, quiet: bool, **flags: Any
+) -> None:
     """Show what a recording holds, what would be dropped and why.
 
     Prints the units of FILE with their rates, the observed time, the epochs, what `spikefit infer` would drop, and the
-    bin widths that suit these rates. With --epochs or --interval it looks at that part alone.
+    bin widths that suit these rates. With --epochs or --interval it looks at that part alone. Where FILE is the folder of
+    a result or its connectivity.h5, it tells in a few lines what was fitted, when and how well.
     """
+    from spikefit.results.overview import is_result
+
+    if is_result(recording):
+        if given(flags):
+            first = "--" + next(iter(given(flags))).replace("_", "-")
+            ctx.fail(f"{recording} is a result, and {first} chooses in a recording: leave it out")
+        _explain(recording, as_json=as_json, quiet=quiet)
+        return
+
     from spikefit.config import resolve_config
 
     resolved = resolve_config(config_file, flags=given(flags))
@@ -43,6 +56,17 @@ def command(recording: Path, config_file: Path | None, as_json: bool, quiet: boo
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     elif not quiet:
         _echo(recording, found, suggest_bin_width(found["suggested_bins"]))
+
+
+def _explain(path: Path, *, as_json: bool, quiet: bool) -> None:
+    from spikefit.cli.explain import echo_overview
+    from spikefit.results.overview import overview
+
+    found = overview(path)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif not quiet:
+        echo_overview(path, found)
 
 
 def _echo(recording: Path, found: dict[str, Any], bin_width_s: float | None) -> None:

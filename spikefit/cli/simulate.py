@@ -18,6 +18,7 @@ from spikefit.cli.options import (
     quiet_and_verbose,
     settings,
 )
+from spikefit.cli.show import thousands
 
 
 @click.command("simulate", cls=SpikefitCommand)
@@ -28,7 +29,7 @@ from spikefit.cli.options import (
     required=True,
     help="The recording to write, FILE.nwb; the truth goes beside it, to FILE.truth.h5.  [default: none, it is needed]",
 )
-@settings(["simulate"], also=("bin", "window", "seed"))
+@settings(["simulate"], also=("bin", "window", "link", "seed"))
 @config_option
 @overwrite_option
 @json_option("what was made as JSON instead of a table")
@@ -51,5 +52,15 @@ def command(out: Path, config_file: Path | None, overwrite: bool, as_json: bool,
     if as_json:
         click.echo(json.dumps(made, indent=2))
     elif not quiet:
-        for name, value in made.items():
-            click.echo(f"{name.replace('_', ' ')}: {value}")
+        _echo(made)
+
+
+def _echo(made: dict[str, Any]) -> None:
+    click.echo(
+        f"{made['recording']}: {made['n_visible']} recorded units, {made['duration_s']:g} s, "
+        f"{thousands(made['n_spikes'])} spikes ({made['mean_rate_hz']:.1f} Hz a unit), seed {made['seed']}"
+    )
+    click.echo(
+        f"{made['truth']}: the truth, with {made['n_hidden']} unrecorded drivers and "
+        f"{thousands(made['n_connections'])} connections between recorded units"
+    )

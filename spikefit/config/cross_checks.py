@@ -47,6 +47,20 @@ def contradictions(config: Config) -> list[Contradiction]:
                 f"{format_time(bin_width_s)}; at most {MOST_LAGS:,} can be fitted",
             )
         )
+    family, estimator, draws = config.model.family, config.gradient.estimator, config.gradient.draws
+    if family == "categorical" and estimator == "score":
+        found.append(
+            Contradiction(
+                ("estimator", "family"),
+                "the score estimator goes with the poisson family only; with categorical pass eat-cubic or gsm",
+            )
+        )
+    if estimator == "score" and draws < 2:
+        found.append(
+            Contradiction(
+                ("draws", "estimator"), f"the score estimator compares draws and needs at least 2, got {draws}"
+            )
+        )
     start_s, stop_s = config.recording.t_start, config.recording.t_stop
     if start_s is not None and stop_s is not None and start_s >= stop_s:
         found.append(

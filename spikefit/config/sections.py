@@ -86,13 +86,18 @@ class ModelConfig(Section):
     posterior: Literal["forward-backward"] = Field(
         default="forward-backward", description="Which visible spikes the posterior over hidden spikes sees."
     )
-    family: Literal["poisson"] = Field(default="poisson", description="Law of the hidden counts in the posterior.")
+    family: Literal["poisson", "categorical"] = Field(
+        default="categorical",
+        description="Law of the hidden counts in the posterior: poisson, or categorical (at most one spike per bin).",
+    )
 
 
 class GradientConfig(Section):
     """How gradients pass through hidden spike counts; without hidden units it changes nothing."""
 
-    estimator: Literal["eat-cubic", "eat-sigmoid"] = Field(default="eat-cubic", description="Gradient estimator.")
+    estimator: Literal["eat-cubic", "eat-sigmoid", "eat-linear", "eat-quintic", "eat-cosine", "gsm", "score"] = Field(
+        default="eat-cubic", description="Estimator of the gradient through hidden spike counts."
+    )
     temperature: Annotated[float, Hint("TAU")] = Field(
         default=0.5, gt=0, le=1, description="Softness of the estimator's edge, as a fraction of a bin, up to 1."
     )
@@ -118,7 +123,7 @@ class FitConfig(Section):
         default=200, ge=1, description="Most passes over the recording; the fit stops earlier once it has converged."
     )
     learning_rate: Annotated[float, Hint("X")] = Field(
-        default=0.02, gt=0, le=10, description="Largest step of the optimiser with hidden units."
+        default=0.01, gt=0, le=10, description="Largest step of the optimiser with hidden units."
     )
 
 
@@ -128,7 +133,10 @@ class RunConfig(Section):
     device: Device = Field(default="auto", description="Where to compute; auto takes a GPU where there is one.")
     seed: Annotated[int, Hint("N")] = Field(default=0, ge=0, lt=2**63, description="Seed of all randomness.")
     threads: Annotated[int | None, Hint("N")] = Field(
-        default=None, ge=1, le=4096, description="CPU threads; as many as the machine allows where not given."
+        default=None,
+        ge=1,
+        le=4096,
+        description="CPU threads; where not given, one for small recordings and all cores for large ones.",
     )
     checkpoint_every: Duration = Field(default=60.0, description="Time between checkpoints.")
     strict: bool = Field(default=False, description="Exit with code 6 where a fit did not converge.")
@@ -188,7 +196,7 @@ class ChecksConfig(Section):
 
 
 class SimulateConfig(Section):
-    """The network that `spikefit simulate` draws; its bin width and window are the model's."""
+    """The network that `spikefit simulate` draws; its bin width, window and link are the model's."""
 
     neurons: Annotated[int, Hint("N")] = Field(default=20, ge=1, le=100_000, description="Recorded units.")
     drivers: Annotated[int, Hint("N")] = Field(
@@ -205,16 +213,16 @@ class SimulateConfig(Section):
         description="Share of ordered pairs of recorded units that are connected; half inhibit.",
     )
     strength: Annotated[float, Hint("X")] = Field(
-        default=2.0, ge=0, le=1000, description="Typical size of a coupling summed over lags, in units of the drive."
+        default=1.5, ge=0, le=1000, description="Typical size of a coupling summed over lags, in units of the drive."
     )
     fan_out: Annotated[float, Hint("SHARE")] = Field(
-        default=0.5, ge=0, le=1, description="Share of the recorded units that each driver excites."
+        default=0.6, ge=0, le=1, description="Share of the recorded units that each driver excites."
     )
     driver_strength: Annotated[float, Hint("X")] = Field(
         default=5.0, ge=0, le=1000, description="Typical size of a driver's coupling summed over lags."
     )
     driver_rate_hz: Annotated[float, Hint("HZ")] = Field(
-        default=4.0, gt=0, le=1000, description="Firing rate of the drivers."
+        default=6.0, gt=0, le=1000, description="Firing rate of the drivers."
     )
 
 

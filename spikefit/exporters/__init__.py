@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikefit.errors import UsageError, did_you_mean
+from spikefit.exporters.protection import refuse_to_replace_originals
 from spikefit.exporters.selection import POST_PRE, PRE_POST, Selection, select
 from spikefit.files import explain_os_error, replacing, sweep_partials
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from spikefit.results import Result
     from spikefit.spikes import SpikeTrains
 
-__all__ = ["FORMATS", "POST_PRE", "PRE_POST", "Format", "Selection", "export", "format_named", "select"]
+__all__ = ["FORMATS", "POST_PRE", "PRE_POST", "Format", "Selection", "export", "format_named", "select", "to_networkx"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,13 @@ def format_named(name: str) -> Format:
     )
 
 
+def to_networkx(result: Result, selection: Selection | None = None) -> nx.DiGraph:
+    """A result as a directed graph: units as nodes, edges from sender to receiver, with what is known as attributes."""
+    from spikefit.exporters.graph import graph_of
+
+    return graph_of(select(result, selection or Selection()))
+
+
 def export(
     result: Result,
     path: str | os.PathLike[str],
@@ -95,7 +105,8 @@ def export(
         overwrite: whether something that is there already may be replaced.
 
     Raises:
-        UsageError: if the format cannot hold what is asked, or `path` is taken or cannot be written to.
+        UsageError: if the format cannot hold what is asked, or `path` is taken, is the recording or a result folder, or
+            cannot be written to.
         SpikefitError: if the disk is full.
     """
     chosen = format_named(to)
@@ -105,6 +116,7 @@ def export(
         raise UsageError(f"{to} files cannot hold the spikes of the recording.", hint=f"choose {able} for that")
     write = importlib.import_module(f"spikefit.exporters.{chosen.module}").write
     cut = select(result, selection or Selection())
+    refuse_to_replace_originals(path, result, trains.source if trains is not None else None)
     _refuse_taken(path, overwrite=overwrite, folder=not chosen.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spikefit.exporters.graph import refuse_what_xml_cannot_hold, to_networkx
+from spikefit.exporters.graph import graph_of, refuse_what_xml_cannot_hold
 from spikefit.exporters.selection import Cut
 
 # Words by which GEXF means time, drawing and hierarchy; a unit column called so would be taken for that.
@@ -15,7 +15,7 @@ def write(cut: Cut, path: Path) -> None:
     """Write the chosen edges and every unit; GEXF has no lists of numbers, so coupling filters stay behind."""
     import networkx as nx
 
-    graph = to_networkx(cut)
+    graph = graph_of(cut)
     refuse_what_xml_cannot_hold(graph, format="GEXF")
     for _, attributes in graph.nodes(data=True):
         for key in _RESERVED & attributes.keys():

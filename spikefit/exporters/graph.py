@@ -18,7 +18,7 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _ENDS = ("pre_id", "post_id", "pre_kind", "post_kind", "n_pre_spikes", "n_post_spikes")
 
 
-def to_networkx(cut: Cut) -> nx.DiGraph:
+def graph_of(cut: Cut) -> nx.DiGraph:
     """Units as nodes (isolated ones kept), chosen edges from sender to receiver.
 
     Each attribute has one type throughout; one that is not known (NaN) is left out of that node or edge.

@@ -94,7 +94,7 @@ def select(result: Result, selection: Selection) -> Cut:
         if np.isnan(result.q_value).all():
             raise UsageError(
                 f"{result.name}: this result has no q-values, so edges cannot be chosen by --q {selection.q:g}.",
-                hint="choose by --top instead, or fit again with --significance",
+                hint="choose by --top instead",
             )
         is_edge &= result.q_value <= selection.q  # NaN is no call
     if selection.top is not None:

@@ -6,12 +6,13 @@ thousand bins at a time from counts in their compact type, kept where a memory b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -41,7 +42,7 @@ class Design:
 
     def __init__(
         self,
-        counts: Int[Tensor, "unit bin"],
+        counts: Integer[Tensor, "unit bin"],
         ranges: NDArray[np.int64],
         basis: Float[Tensor, "lag basis"],
         *,
@@ -51,6 +52,7 @@ class Design:
         self._basis = basis
         self._blocks = _make_blocks(ranges, counts.device)
         self._cache: dict[int, tuple[Tensor, Tensor]] = {}
+        self._spikes: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         self._cache_bytes = cache_bytes
         self.n_units = counts.shape[0]
         self.n_features = self.n_units * basis.shape[1]
@@ -67,6 +69,14 @@ class Design:
     @property
     def dtype(self) -> torch.dtype:
         return self._basis.dtype
+
+    def spikes(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+        """Blocks with the place of their spikes: features, counts, then unit, bin and count of every occupied bin."""
+        for key, (features, counts) in enumerate(self.blocks()):
+            if key not in self._spikes:
+                unit, bin_ = counts.nonzero(as_tuple=True)
+                self._spikes[key] = unit, bin_, counts[unit, bin_]
+            yield features, counts, *self._spikes[key]
 
     def blocks(self, every: int = 1) -> Iterator[tuple[Float[Tensor, "feature bin"], Float[Tensor, "unit bin"]]]:
         """Features and counts of the scored bins, block after block; with `every`, of each so-many-th block."""
@@ -99,7 +109,7 @@ def _make_blocks(ranges: NDArray[np.int64], device: torch.device) -> list[_Block
     for start, stop in ranges.tolist():
         n_pieces = -(-(stop - start) // BLOCK_BINS)
         edges = np.linspace(start, stop, n_pieces + 1).round().astype(int).tolist()
-        pieces.extend(zip(edges[:-1], edges[1:], strict=True))
+        pieces.extend(itertools.pairwise(edges))
     blocks: list[_Block] = []
     pool: list[tuple[int, int]] = []
 

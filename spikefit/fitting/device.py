@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from spikefit.errors import DeviceError
+
+FEW_UNITS = 64
 
 
 def choose_device(name: str) -> torch.device:
@@ -34,6 +39,23 @@ def choose_device(name: str) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("--device mps: this machine has no Metal GPU that torch can use.", hint="pass --device cpu")
     return torch.device(name)
+
+
+@contextlib.contextmanager
+def compute_threads(wanted: int | None, n_units: int) -> Iterator[None]:
+    """Compute with so many CPU threads, and leave the process as it was.
+
+    Args:
+        wanted: number of threads; None chooses.
+        n_units: visible units of the recording. Arrays of few units are so small that threads mostly wait for one
+            another, and on a busy machine that wait is long; they get one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted or (1 if n_units <= FEW_UNITS else before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def float64_device(device: torch.device) -> torch.device:

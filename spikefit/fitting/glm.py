@@ -90,15 +90,15 @@ class _Solver:
     def _prepare(self) -> None:
         """Feature means and counts from every bin, the Gram matrix from as many blocks as it needs."""
         d = self.design
-        f64 = {"dtype": torch.float64, "device": d.device}
-        total, counts_total = torch.zeros(d.n_features, **f64), torch.zeros(d.n_units, **f64)
+        total = torch.zeros(d.n_features, dtype=torch.float64, device=d.device)
+        counts_total = torch.zeros(d.n_units, dtype=torch.float64, device=d.device)
         for features, counts in d.blocks():
             total += features.sum(1, dtype=torch.float64)
             counts_total += counts.sum(1, dtype=torch.float64)
         self.mean = total / d.n_bins
         self.mean_count = counts_total / d.n_bins
         every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
-        gram, n_seen = torch.zeros(d.n_features, d.n_features, **f64), 0
+        gram, n_seen = torch.zeros(d.n_features, d.n_features, dtype=torch.float64, device=d.device), 0
         centre = self.mean.to(d.dtype)[:, None]
         for features, _ in d.blocks(every):
             # Centred before the product: μμᵀ subtracted afterwards would cost float32 its digits.
@@ -124,18 +124,20 @@ class _Solver:
         offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
         value = 0.5 * self.ridge * weights64.square().sum(1)
         gradient = torch.zeros_like(params)
-        every_unit = len(units) == d.n_units
-        for features, counts in d.blocks():
-            targets = counts if every_unit else counts[units]
+        row_of = torch.full((d.n_units,), -1, device=d.device)
+        row_of[units] = torch.arange(len(units), device=d.device)
+        for features, _, unit, bin_, count in d.spikes():
             expected, slope = self.link(torch.addmm(offset, weights, features))
-            spiking = targets.nonzero(as_tuple=True)
-            at_spikes = targets[spiking]
+            row = row_of[unit]
+            if len(units) < d.n_units:
+                mine = row >= 0
+                row, bin_, count = row[mine], bin_[mine], count[mine]
+            at_spikes = expected[row, bin_]
             value += expected.sum(1, dtype=torch.float64)
-            log_terms = at_spikes * expected[spiking].log()
-            value.index_add_(0, spiking[0], log_terms.double(), alpha=-1)
+            value.index_add_(0, row, (count * at_spikes.log()).double(), alpha=-1)
             # d/d drive of (f − x log f) is slope · (1 − x/f); the second part lives where there are spikes.
             residual = slope.clone() if slope is expected else slope
-            residual[spiking] *= 1 - at_spikes / expected[spiking]
+            residual[row, bin_] *= 1 - count / at_spikes
             gradient[:, :-1] += (residual @ features.T).double()
             gradient[:, -1] += residual.sum(1, dtype=torch.float64)
         gradient[:, :-1] -= gradient[:, -1:] * self.mean

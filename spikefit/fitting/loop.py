@@ -179,5 +179,7 @@ def judge(model: POGLMNetwork, windows: Windows, *, n_draws: int = JUDGE_DRAWS) 
     """The bound in nats on every window, by whole hidden counts drawn from one fixed seed; factorials left out."""
     generator = torch.Generator(model.basis.device).manual_seed(JUDGE_SEED)
     n_windows = max(1, JUDGE_BATCH_BINS // max(1, windows.core))
-    parts = [elbo(model, batch, hard_draws(n_draws, generator)).total.mean(0) for batch in windows.batches(n_windows)]
+    parts = [
+        elbo(model, batch, hard_draws(model, n_draws, generator)).total.mean(0) for batch in windows.batches(n_windows)
+    ]
     return torch.cat(parts).double().cpu()

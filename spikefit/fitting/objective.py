@@ -17,11 +17,12 @@ from torch import Tensor
 
 from spikefit.fitting.windows import WindowBatch
 from spikefit.models.coupling import history_features
-from spikefit.models.likelihood import log_likelihood, poisson_divergence
+from spikefit.models.likelihood import hidden_divergence, log_likelihood
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.prob.estimators import PathwiseDraws
 from spikefit.prob.poisson import sample_poisson
 from spikefit.prob.protocol import Draws
+from spikefit.prob.single import sample_occupancy
 
 DrawHidden = Callable[[Tensor], Draws]
 
@@ -51,7 +52,7 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     Args:
         model: with one or several restarts.
         batch: windows with `model.context` around their cores.
-        draw_hidden: turns expected hidden counts (window, restart, hidden, bin) into draws of them.
+        draw_hidden: turns the hidden counts' rates (window, restart, hidden, bin) into draws of them.
     """
     before, after = model.context
     n_lags, n_visible = model.n_lags, model.n_visible
@@ -59,20 +60,27 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     core_end = counts.shape[-1] - after
     # From here on bins start one window ahead of the core: hidden spikes there act on the core.
     history = history_features(counts[..., :core_end], model.basis)
-    log_expected = model.posterior(model.posterior.features(counts, history))
-    draws = draw_hidden(log_expected.exp())
+    log_rate = model.posterior(model.posterior.features(counts, history))
+    draws = draw_hidden(log_rate.exp())
     drive = model.hidden_drive(draws.counts) + model.visible_drive(history[..., n_lags:])
     observed = counts[..., before:core_end]
     visible = log_likelihood(drive[..., :n_visible, :], observed, batch.scored, model.link).sum(-1)
-    divergence = poisson_divergence(log_expected[..., n_lags:], drive[..., n_visible:, :], batch.scored, model.link)
+    divergence = hidden_divergence(
+        log_rate[..., n_lags:],
+        drive[..., n_visible:, :],
+        batch.scored,
+        link=model.link,
+        family=model.family,
+    )
     total = visible - divergence.sum(-1)
     return WindowElbo(visible, divergence, draws.correction(total))
 
 
-def hard_draws(n_draws: int, generator: torch.Generator) -> DrawHidden:
-    """Whole hidden counts from the posterior itself, for scores."""
+def hard_draws(model: POGLMNetwork, n_draws: int, generator: torch.Generator) -> DrawHidden:
+    """Whole hidden counts from the model's own posterior, for scores."""
+    sample = sample_occupancy if model.family == "categorical" else sample_poisson
 
-    def draw(expected: Tensor) -> Draws:
-        return PathwiseDraws(sample_poisson(expected.expand(n_draws, *expected.shape), generator))
+    def draw(rate: Tensor) -> Draws:
+        return PathwiseDraws(sample(rate.expand(n_draws, *rate.shape), generator))
 
     return draw

@@ -13,7 +13,7 @@ from torch import Tensor
 from spikefit.fitting.objective import hard_draws
 from spikefit.fitting.windows import Windows
 from spikefit.models.coupling import history_features
-from spikefit.models.likelihood import log_likelihood, poisson_divergence
+from spikefit.models.likelihood import hidden_divergence, log_likelihood
 from spikefit.models.poglm import POGLMNetwork
 
 
@@ -55,8 +55,8 @@ def cost_of_removal(
     n_lags, n_visible, n_functions = model.n_lags, model.n_visible, model.basis.shape[1]
     end = batch.counts.shape[-1] - after
     history = history_features(batch.counts[..., :end], model.basis)
-    log_expected = model.posterior(model.posterior.features(batch.counts, history))
-    hidden = hard_draws(2, generator)(log_expected.exp()).counts
+    log_rate = model.posterior(model.posterior.features(batch.counts, history))
+    hidden = hard_draws(model, 2, generator)(log_rate.exp()).counts
     features = history_features(hidden, model.basis)
     to_visible = model.hidden_weights[:, :n_visible]
     drive = model.visible_drive(history[..., n_lags:])[..., :n_visible, :] + to_visible @ features
@@ -66,7 +66,7 @@ def cost_of_removal(
         return log_likelihood(drive, observed, batch.scored, model.link).sum(-1).mean(0).sum(0)
 
     whole = visible(drive)
-    divergence = _divergence(model, log_expected, hidden, history, batch.scored)
+    divergence = _divergence(model, log_rate, hidden, history, batch.scored)
     costs = []
     for unit in range(model.n_hidden):
         own = slice(unit * n_functions, (unit + 1) * n_functions)
@@ -76,13 +76,14 @@ def cost_of_removal(
 
 
 def _divergence(
-    model: POGLMNetwork, log_expected: Tensor, hidden: Tensor, history: Tensor, scored: Tensor | None
+    model: POGLMNetwork, log_rate: Tensor, hidden: Tensor, history: Tensor, scored: Tensor | None
 ) -> Float[Tensor, "restart hidden"]:
     """Divergence of each hidden unit's posterior from its own law, summed over windows."""
     n_lags, n_visible = model.n_lags, model.n_visible
     drive = model.visible_drive(history[..., n_lags:])[..., n_visible:, :]
     drive = drive + model.hidden_weights[:, n_visible:] @ history_features(hidden, model.basis)
-    return poisson_divergence(log_expected[..., n_lags:], drive, scored, model.link).mean(0).sum(0)
+    divergence = hidden_divergence(log_rate[..., n_lags:], drive, scored, link=model.link, family=model.family)
+    return divergence.mean(0).sum(0)
 
 
 def prune_hidden(

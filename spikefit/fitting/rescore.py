@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikefit.fitting.fit import HELDOUT_CORE_BINS
 from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.problem import HELDOUT_CORE_BINS
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, nats_per_bin, poglm_nats
-from spikefit.fitting.split import split_bins
+from spikefit.fitting.split import N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS, split_bins
 from spikefit.fitting.windows import Windows
 from spikefit.models.poglm import POGLMNetwork
 
@@ -22,6 +22,7 @@ def score_counts(
     parameters: dict[str, NDArray[Any]],
     *,
     link: str,
+    family: str,
     n_draws: int,
 ) -> dict[str, float]:
     """Nats per bin and bits per spike of visible counts, with standard errors over blocks of time.
@@ -31,19 +32,20 @@ def score_counts(
         segment_offsets: first bin of each segment and the end of the last.
         parameters: as a fit leaves them.
         link: of the fit.
+        family: of its posterior.
         n_draws: draws of the hidden counts, where there are any.
     """
     basis = torch.from_numpy(np.asarray(parameters["basis"], dtype=np.float32))
     by_unit = torch.from_numpy(np.ascontiguousarray(counts.T.astype(np.int32)))
     usable = split_bins(segment_offsets, n_lags=len(basis), heldout=0.0, seed=0).everything
-    windows = Windows(
-        by_unit, segment_offsets, usable, context=(2 * len(basis), len(basis)), core_bins=HELDOUT_CORE_BINS
-    )
     n_bins = int(np.diff(usable, axis=1).sum())
+    # Enough blocks for a standard error, none so short that its neighbours say the same.
+    block = min(max(n_bins // N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS * len(basis)), HELDOUT_CORE_BINS)
+    windows = Windows(by_unit, segment_offsets, usable, context=(2 * len(basis), len(basis)), core_bins=block)
     spikes = np.array([counts[start:stop].sum(axis=0) for start, stop in usable]).sum(axis=0)
     blocks = describe_blocks(windows, torch.from_numpy(np.maximum(spikes, 0.5) / n_bins))
     if "hidden_weights" in parameters:
-        nats = poglm_nats(_network(parameters, basis, link), windows, n_draws)
+        nats = poglm_nats(_network(parameters, basis, link, family), windows, n_draws)
     else:
         weights, baseline = (torch.from_numpy(np.asarray(parameters[k])) for k in ("visible_weights", "baseline"))
         fit = GLMFit(weights, baseline, decrement=torch.zeros(len(baseline)), converged=True)
@@ -59,10 +61,10 @@ def score_counts(
 
 
 @torch.no_grad()
-def _network(parameters: dict[str, NDArray[Any]], basis: torch.Tensor, link: str) -> POGLMNetwork:
+def _network(parameters: dict[str, NDArray[Any]], basis: torch.Tensor, link: str, family: str) -> POGLMNetwork:
     n_units, n_hidden_features = parameters["hidden_weights"].shape
     n_hidden = n_hidden_features // basis.shape[1]
-    model = POGLMNetwork(n_units - n_hidden, n_hidden, basis, link=link)
+    model = POGLMNetwork(n_units - n_hidden, n_hidden, basis, link=link, family=family)
     for name, parameter in model.named_parameters():
         parameter[0] = torch.from_numpy(np.asarray(parameters[name]))
     return model

@@ -57,7 +57,7 @@ def describe_blocks(windows: Windows, mean_count: Float[Tensor, " unit"]) -> Blo
         mean_count: expected count of every visible unit under constant rates, from the training bins, above zero.
     """
     before, after = windows.context
-    rows = []
+    rows = [torch.empty(4, 0, dtype=torch.float64)]
     for batch in windows.batches(max(1, JUDGE_BATCH_BINS // max(1, windows.core))):
         core = batch.counts[..., before : batch.counts.shape[-1] - after].double()
         scored = torch.ones_like(core[:, 0]) if batch.scored is None else batch.scored.double()
@@ -65,8 +65,8 @@ def describe_blocks(windows: Windows, mean_count: Float[Tensor, " unit"]) -> Blo
         n_bins, per_unit = scored.sum(1), core.sum(2)
         rate = mean_count.to(core)
         null = (per_unit * rate.log()).sum(1) - n_bins * rate.sum()
-        rows.append(torch.stack([n_bins, per_unit.sum(1), null, torch.lgamma(core + 1).sum((1, 2))]))
-    return Blocks(*torch.cat(rows, dim=1).cpu())
+        rows.append(torch.stack([n_bins, per_unit.sum(1), null, torch.lgamma(core + 1).sum((1, 2))]).cpu())
+    return Blocks(*torch.cat(rows, dim=1))
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def glm_nats(fit: GLMFit, windows: Windows, basis: Float[Tensor, "lag basis"], l
     before, after = windows.context
     n_lags = len(basis)
     weights, baseline = fit.weights.to(basis), fit.baseline.to(basis)[:, None]
-    rows = []
+    rows = [basis.new_empty(0, dtype=torch.float64)]
     for batch in windows.batches(max(1, JUDGE_BATCH_BINS // max(1, windows.core))):
         end = batch.counts.shape[-1] - after
         drive = weights @ history_features(batch.counts[..., before - n_lags : end], basis) + baseline
@@ -86,6 +86,8 @@ def glm_nats(fit: GLMFit, windows: Windows, basis: Float[Tensor, "lag basis"], l
 
 def poglm_nats(model: POGLMNetwork, windows: Windows, n_draws: int = SCORE_DRAWS) -> Float[Tensor, " window"]:
     """Evidence lower bound of every window for a model of one restart, factorials left out."""
+    if not len(windows):
+        return torch.empty(0, dtype=torch.float64)
     return judge(model, windows, n_draws=n_draws)[:, 0]
 
 

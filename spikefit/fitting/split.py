@@ -73,9 +73,9 @@ def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: floa
         raise UsageError(
             f"the recording is too short to hold out {heldout:.0%} of it: {n_usable} bins make {len(cells)} blocks of "
             f"{cell} bins, and at least two must train and two must judge.",
-            hint="pass a shorter --window, a smaller --bin, or --heldout 0 to go without a held-out score",
+            hint="pass a shorter --window, or hold out a larger share with --heldout",
         )
-    train = []
+    train: list[list[int]] = []
     for k in np.flatnonzero(~is_heldout):
         start, stop = cells[k]
         if k > 0 and is_heldout[k - 1] and owners[k - 1] == owners[k]:

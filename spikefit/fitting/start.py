@@ -2,8 +2,8 @@
 
 Hidden units start from the factors of the H = 0 residuals (`residuals.py`), each restart from another rotation of
 them. The size of one hidden spike is free: a unit that fires n times as often with 1/n of the effect fits about as
-well, and a Poisson posterior, which cannot be certain of a single spike, is far closer to the truth when spikes are
-small and many. So hidden units start lively, `START_COUNT` spikes a bin.
+well. A Poisson posterior cannot be certain of a single spike and is far closer to the truth when spikes are small and
+many, so its units start lively; a categorical one can, and starts with rare, large spikes (`START_COUNT`, per bin).
 
 Visible couplings start at zero. The H = 0 solution would be a trap: it has taken up the hidden units' work.
 """
@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from spikefit.fitting.windows import Windows
+from spikefit.models.likelihood import posterior_mean
 from spikefit.models.link import LINKS, inverse_link
 from spikefit.models.poglm import POGLMNetwork
 
-START_COUNT = 0.3  # expected hidden spikes per bin
+START_COUNT = {"poisson": 0.3, "categorical": 0.05}  # expected hidden spikes per bin
 LARGEST_WEIGHT = 5.0  # drive added by one hidden spike at its first lag
 DECAY_IN_WINDOWS = 0.3
 READOUT_GAIN = 0.7  # evidence counted once would be counted again by the neighbouring bins
@@ -31,7 +32,8 @@ CALIBRATION_WINDOWS = 16
 def random_rotation(n: int, generator: torch.Generator) -> Float[Tensor, "n n"]:
     """An orthogonal matrix, uniform over all of them."""
     q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
-    return q * r.diagonal().sign()
+    turned: Tensor = q * r.diagonal().sign()
+    return turned
 
 
 @torch.no_grad()
@@ -52,7 +54,8 @@ def start_from_factors(
         generator: breaks ties between units without a factor; on the CPU.
     """
     basis = model.basis.cpu().double()
-    n_lags, n_functions = basis.shape
+    n_lags = len(basis)
+    start_count = START_COUNT[model.family]
     lags = torch.arange(n_lags, dtype=torch.float64)
     profile = torch.exp(-lags / (DECAY_IN_WINDOWS * n_lags))
     on_basis = torch.linalg.lstsq(basis, profile[:, None]).solution[:, 0]
@@ -60,7 +63,7 @@ def start_from_factors(
     n_visible, n_hidden = model.n_visible, model.n_hidden
     for restart, loadings in enumerate(factors):
         # A Poisson unit of λ spikes a bin has standard deviation √λ, so one of its spikes adds loading / √λ.
-        extra = loadings.clamp(min=0) / math.sqrt(START_COUNT)
+        extra = loadings.clamp(min=0) / math.sqrt(start_count)
         size = _drive_for(extra, baseline, profile, model.link)
         size += NOISE * torch.rand(size.shape, dtype=torch.float64, generator=generator)
         weights = size[:, :, None] * on_basis
@@ -69,7 +72,7 @@ def start_from_factors(
         readout = READOUT_GAIN * weights.transpose(0, 1).reshape(n_hidden, -1)
         model.posterior.future[restart] = readout.to(model.posterior.future)
     model.baseline[:, :n_visible] = baseline.to(model.baseline)
-    model.baseline[:, n_visible:] = inverse_link(model.link, torch.tensor(START_COUNT, dtype=torch.float64)).to(
+    model.baseline[:, n_visible:] = inverse_link(model.link, torch.tensor(start_count, dtype=torch.float64)).to(
         model.baseline
     )
     _calibrate(model, windows)
@@ -97,7 +100,7 @@ def _calibrate(model: POGLMNetwork, windows: Windows) -> None:
     high = torch.full_like(low, 10.0)
     for _ in range(20):
         model.posterior.offset.copy_(0.5 * (low + high))
-        mean = model.posterior(features).exp().mean((0, 3))
-        too_many = mean > START_COUNT
+        mean = posterior_mean(model.posterior(features), model.family).mean((0, 3))
+        too_many = mean > START_COUNT[model.family]
         low = torch.where(too_many, low, model.posterior.offset)
         high = torch.where(too_many, model.posterior.offset, high)

@@ -133,7 +133,7 @@ class Training:
             shuffle=self.shuffle,
             name_unit=self.name_unit,
             # A tonic inhibitor that pauses is a copy of every exciter at once, and a trap; who inhibits is decided later.
-            excitatory=self.state.phase == "search",
+            excitatory=self.state.phase in ("search", "train"),
         )
         loop.rate_scale = self.state.rate_scale
         return loop

@@ -58,7 +58,7 @@ def _own_information(design: Design, fit: GLMFit, sums: Tensor, ridge: float, li
     information.diagonal(dim1=1, dim2=2)[:, :-1] += ridge
     information.diagonal(dim1=1, dim2=2).add_(1e-9 * information.diagonal(dim1=1, dim2=2).amax(1, keepdim=True))
     padded = torch.cat([sums, torch.zeros_like(sums[:1])])
-    variance = (torch.linalg.solve(information, padded.expand(n_units, -1, -1)) * padded).sum(1)
+    variance: Tensor = (torch.linalg.solve(information, padded.expand(n_units, -1, -1)) * padded).sum(1)
     return variance.clamp(min=0).sqrt()
 
 
@@ -78,4 +78,5 @@ def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: float,
     values, vectors = torch.linalg.eigh(covariance)
     total = weight[:, None] / n_seen * n_bins  # information of the drive over the recording, (unit, 1)
     inverse = 1 / (total * values.clamp(min=0) + max(ridge, 1e-9))
-    return (inverse @ (vectors.T @ sums).square()).sqrt()
+    variance: Tensor = inverse @ (vectors.T @ sums).square()
+    return variance.sqrt()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -47,7 +47,7 @@ class Windows:
 
     def __init__(
         self,
-        counts: Int[Tensor, "unit bin"],
+        counts: Integer[Tensor, "unit bin"],
         segment_offsets: NDArray[np.int64],
         ranges: NDArray[np.int64],
         *,
@@ -98,7 +98,8 @@ class Windows:
         """All windows, `n_windows` at a time, in the given order."""
         order = torch.arange(len(self)) if order is None else order
         for part in order.split(n_windows):
-            yield self.batch(part)
+            if len(part):  # nothing splits into one empty part
+                yield self.batch(part)
 
 
 def _cut(ranges: NDArray[np.int64], core_bins: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -47,6 +47,7 @@ FORMATS = (
     Format("nix", "hdf5", "nix", "NIX, as Neo writes it"),
     Format("hdf5", "hdf5", "hdf5", "plain HDF5: a dataset per unit, flat times and units, or ragged with an index"),
     Format("matlab", "file", "matlab", "MATLAB 5 to 7.2: a block as Neo saves it, or spike times in cells or columns"),
+    Format("neo", "file", "neo_raw", "Plexon (.plx) and NeuroExplorer (.nex), through Neo"),
     Format("phy", "file", "phy", "a folder of Kilosort or Phy"),
     Format(
         "npz", "file", "npy", "NumPy archives: an array per unit, flat times and units, counts, or SpikeInterface's"
@@ -133,6 +134,8 @@ def recognise(path: str | os.PathLike[str]) -> str | None:
 
 
 def _read_raw(path: Path, name: str | None, options: ReadOptions) -> RawRecording:
+    if name is None and options.mapping:
+        name = "hdf5"  # paths inside a file speak of HDF5, whatever else the file may be
     if name is None:
         found = _recognised(path, options)
         if found is None:
@@ -191,6 +194,11 @@ def _head(path: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
+    address = str(path).split(":", 1)[0].lower()
+    if address in ("http", "https", "s3", "gs", "ftp"):
+        raise RecordingError(
+            f"{path}: recordings are read from disks, not over the network.", hint="download the file first"
+        )
     try:
         status = path.stat()
     except FileNotFoundError as fault:
@@ -226,6 +234,8 @@ def _unreadable(path: Path, fault: OSError) -> RecordingError:
 def _unknown(path: Path) -> RecordingError:
     known = ", ".join(known.name for known in FORMATS)
     if path.is_dir():
+        if any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json", ".zmetadata")):
+            return RecordingError(f"{path}: Zarr is not supported.", hint="convert it to NWB in HDF5, or to plain HDF5")
         inside = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
         listed = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "") if inside else "nothing"
         return RecordingError(
@@ -236,6 +246,11 @@ def _unknown(path: Path) -> RecordingError:
         return RecordingError(
             f"{path.name}: a Python pickle; these can run any program when opened and are never read.",
             hint="save the recording as NWB or HDF5",
+        )
+    if path.suffix.lower() == ".pl2":
+        return RecordingError(
+            f"{path.name}: Plexon's .pl2 can only be read with a library that has to be fetched from the internet.",
+            hint="export it from Plexon as .plx or NeuroExplorer (.nex)",
         )
     return RecordingError(
         f"{path.name}: neither HDF5 nor any other format that can be read (these are: {known}).",

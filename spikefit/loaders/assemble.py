@@ -121,7 +121,8 @@ def _convert(raw: RawRecording, time_unit: str | None) -> None:
 
     def converted(rows: Intervals) -> Intervals:
         # Files whose spike times are in milliseconds against the rules often keep the rules for their intervals.
-        in_seconds_already = time_unit is not None and len(rows) and _nearer(float(np.nanmax(rows)), last_s, last)
+        ends = rows[np.isfinite(rows)]
+        in_seconds_already = time_unit is not None and ends.size and _nearer(float(ends.max()), last_s, last)
         return rows if in_seconds_already or not len(rows) else in_seconds(rows, unit)
 
     if raw.unit_intervals is not None:

@@ -122,8 +122,7 @@ def _doubts_about_intervals(trains: SpikeTrains, limits: CheckLimits) -> list[st
     found = []
     if repeated:
         found.append(
-            f"{n_repeated} spikes of {len(repeated)} units stand at the very time of the spike before: "
-            f"{named(trains.unit_ids, repeated)}."
+            f"{n_repeated} spikes stand at the very time of the spike before, in {named(trains.unit_ids, repeated)}."
         )
     if violating:
         worst, _ = max(violating)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError
 from spikefit.loaders.h5_heaps import check_heaps
-from spikefit.loaders.h5_storage import check_storage
+from spikefit.loaders.h5_storage import check_storage, check_text_lengths
 from spikefit.loaders.raw import ReadOptions, damaged
 
 # A group or a dataset; h5py comes without types.
@@ -224,6 +224,7 @@ class H5Reader:
 
     def texts(self, dataset: h5py.Dataset) -> list[str]:
         """The whole of a one-dimensional dataset as texts, whatever it holds."""
+        check_text_lengths(self, dataset)
         values = np.asarray(self._read(dataset)).ravel()
         return [as_text(value) for value in values]
 

@@ -11,6 +11,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import h5py
+import numpy as np
 
 from spikefit.errors import RecordingError
 from spikefit.loaders.raw import number_of_bytes
@@ -85,9 +86,36 @@ def check_storage(reader: H5Reader, dataset: h5py.Dataset, depth: int = MAX_ASSE
         )
     for code in filters:
         _need_filter(code, where, file)
-    if filters and stored:
+    # Only an h5py built against HDF5 1.12.3 or later can list chunks; the wheels on PyPI all are.
+    if filters and stored and hasattr(dataset.id, "chunk_iter"):
         _check_chunks(reader, dataset, len(filters))
     return stored
+
+
+def check_text_lengths(reader: H5Reader, dataset: h5py.Dataset) -> None:
+    """Refuse texts that claim to be longer than the file; HDF5 makes room for them before it looks.
+
+    Each text of variable length is stored as its length (4 bytes), the place of its heap (8) and a number (4).
+
+    Raises:
+        RecordingError: saying which dataset.
+    """
+    where, file = str(dataset.name), reader.path
+    with reader.guarded(where):
+        info = h5py.check_string_dtype(dataset.dtype)
+        place = dataset.id.get_offset()
+        n_texts = int(dataset.size or 0)
+        if info is None or info.length is not None or place is None or not n_texts:
+            return
+        with file.open("rb") as content:
+            content.seek(place)
+            stored = content.read(16 * n_texts)
+    lengths = np.frombuffer(stored[: len(stored) // 16 * 16], dtype=[("length", "<u4"), ("rest", "V12")])["length"]
+    if np.any(lengths > file.stat().st_size):
+        raise RecordingError(
+            f"{file.name}: {where} holds texts longer than the file.",
+            hint="copy the file again from where it was recorded",
+        )
 
 
 def _check_chunks(reader: H5Reader, dataset: h5py.Dataset, n_filters: int) -> None:

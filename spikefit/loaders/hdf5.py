@@ -22,8 +22,8 @@ from spikefit.spikes import Intervals
 MAX_GROUPS = 200
 MAX_DEPTH = 3
 HOW_TO_POINT = (
-    "pass --units-table GROUP if the spikes are in one of its groups, or name the datasets in Python: "
-    "spikefit.read(path, mapping={'times': '/a', 'units': '/b', 'time_unit': 'ms'})"
+    "pass --units-table GROUP if the spikes are in one of its groups, or name the datasets in the config: "
+    "`recording: {mapping: {times: /a, units: /b}, time_unit: ms}`"
 )
 
 

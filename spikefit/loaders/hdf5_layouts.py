@@ -16,8 +16,9 @@ from spikefit.loaders.hdf5_matlab import cell_array
 from spikefit.loaders.hdf5_names import INDEX, PER_UNIT_GROUPS, TIMES, UNIT_NAMES, UNITS, first_dataset, time_unit_of
 from spikefit.loaders.nwb_columns import row_ends
 from spikefit.loaders.raw import RawRecording, from_labels, from_trains, unique_ids
+from spikefit.units_of_time import parse_time_s
 
-ROLES = ("times", "units", "index", "unit_names", "counts", "intervals", "bin_width", "time_unit", "format")
+ROLES = ("times", "units", "index", "unit_names", "counts", "intervals", "bin_width", "time_unit")
 
 Layout = Callable[[H5Reader, h5py.Group], RawRecording | None]
 
@@ -110,7 +111,7 @@ def from_mapping(reader: H5Reader, mapping: Mapping[str, Any]) -> RawRecording:
             raise UsageError(f"mapping: the key {role!r} is not known.", hint=did_you_mean(str(role), ROLES))
     found = {}
     for role, place in mapping.items():
-        if role in ("time_unit", "format", "bin_width"):
+        if role in ("time_unit", "bin_width"):
             continue
         node = reader.dataset(str(place))
         if node is None:
@@ -119,7 +120,10 @@ def from_mapping(reader: H5Reader, mapping: Mapping[str, Any]) -> RawRecording:
             )
         found[role] = node
     if "counts" in found:
-        width = float(mapping["bin_width"]) if "bin_width" in mapping else None
+        try:
+            width = parse_time_s(mapping["bin_width"]) if "bin_width" in mapping else None
+        except ValueError as fault:
+            raise UsageError(f"mapping: bin_width: {fault}.", hint="write a time such as 10ms") from fault
         return counts_of(reader, reader.file, found["counts"], width)
     if "times" not in found:
         raise UsageError(

@@ -70,7 +70,10 @@ def read_npz(path: Path, limits: ReadLimits) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(member.file_size for member in archive.infolist())
-            packed = sum(member.compress_size for member in archive.infolist())
+            # What the members claim to take up in the file is no better known than what they claim to unpack to.
+            packed = path.stat().st_size
+            if any(member.compress_size > packed for member in archive.infolist()):
+                raise zipfile.BadZipFile("a member is larger than the file")
             if total > limits.max_read_bytes or (total > SMALL_BYTES and total > limits.max_expansion * packed):
                 raise RecordingError(
                     f"{path.name}: {number_of_bytes(packed)} that unpack to {number_of_bytes(total)}, more than the limit.",

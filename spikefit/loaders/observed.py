@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikefit.errors import RecordingError, UsageError
 from spikefit.loaders.checks import named
 from spikefit.loaders.raw import RawRecording
-from spikefit.spikes import EDGE_TOLERANCE_S, Intervals, intersection_of, union_of
+from spikefit.spikes import EDGE_TOLERANCE_S, Intervals, intersection_of, take_stretches, union_of
 
 
 def settle_intervals(
@@ -51,6 +51,13 @@ def settle_intervals(
         by_unit = [common]
     else:
         by_unit = [_stretched(rows, t_start_s, t_stop_s) for rows in stated]
+        if not all(len(rows) for rows in by_unit):
+            every = union_of(np.concatenate(_distinct(stated)))
+            raise UsageError(
+                f"{name}: nothing was observed after --t-start and before --t-stop "
+                f"(the file says {every[0, 0]:.6g} s to {every[-1, 1]:.6g} s).",
+                hint="pass times inside the recording, or leave them out",
+            )
         common = by_unit[0]
         for rows in _distinct(by_unit)[1:]:
             common = intersection_of(common, rows)
@@ -249,8 +256,8 @@ def _keep_inside(raw: RawRecording, intervals_s: Intervals) -> None:
     sizes = [int(np.diff(rows, axis=1).sum()) for rows in slices]
     if sum(sizes) == raw.times.size:
         return
-    pieces = [raw.times[a:b] for rows in slices for a, b in rows]
-    raw.times = np.concatenate(pieces) if pieces else np.empty(0)
+    # Unit by unit: the indices of all spikes at once would take twice the memory of the spikes.
+    raw.times = np.concatenate([take_stretches(raw.times, rows) for rows in slices])
     raw.offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 

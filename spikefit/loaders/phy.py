@@ -35,7 +35,11 @@ def read(path: Path, options: ReadOptions) -> RawRecording:
         RecordingError: if its files do not fit together, or the sampling rate is not to be found.
     """
     clusters_file = _clusters_file(path)
-    assert clusters_file is not None, "recognise looked for it"
+    if clusters_file is None or not (path / "spike_times.npy").is_file():
+        raise RecordingError(
+            f"{path.name}: not a folder of Kilosort or Phy (spike_times.npy or spike_clusters.npy is missing).",
+            hint="pass the folder that holds them",
+        )
     samples = read_npy(path / "spike_times.npy", options.limits).ravel()
     clusters = read_npy(clusters_file, options.limits).ravel()
     if samples.size != clusters.size:

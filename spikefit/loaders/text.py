@@ -62,6 +62,8 @@ def read(path: Path, options: ReadOptions) -> RawRecording:
         lines = _lines_of(path.read_text(encoding="utf-8-sig", errors="replace"))
     except OSError as fault:
         raise damaged(path, "", fault) from fault
+    if not lines:
+        raise RecordingError(f"{path.name}: there is no line of text in the file.", hint="was it written to the end?")
     separator = _separator(lines[min(1, len(lines) - 1)])
     heading = _split(lines[0], separator)
     has_heading = not any(_NUMBER.fullmatch(cell) for cell in heading)

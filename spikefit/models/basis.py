@@ -18,6 +18,8 @@ from spikefit.errors import UsageError
 
 Basis = NDArray[np.float64]
 
+LARGEST_CONDITION = 1000.0  # of a basis; beyond it weights trade against each other and rounding decides
+
 
 def make_basis(name: str, *, window_s: float, bin_width_s: float, n_functions: int) -> Basis:
     """Build a basis over a history window.
@@ -49,26 +51,37 @@ def make_basis(name: str, *, window_s: float, bin_width_s: float, n_functions: i
             hint="pass a longer --window or a smaller --bin",
         )
     columns = BASES["raw" if n_lags <= n_functions else name](n_lags, n_functions)
-    return columns / np.sqrt(np.square(columns).sum(axis=0))
+    return np.asarray(columns / np.sqrt(np.square(columns).sum(axis=0)))
 
 
 def raised_cosine_log(n_lags: int, n_functions: int) -> Basis:
     """Raised cosines, evenly spaced over log lag: narrow just behind a spike, broad far behind it.
 
-    The first peaks at the first lag and the last has decayed to zero at the end of the window.
+    The first peaks at the first lag and the last has decayed to zero at the end of the window. Many functions over few
+    lags would leave some of the narrow ones without a lag of their own; the warping is then weakened, towards even
+    spacing, until all can be told apart.
 
     Source: Pillow et al., "Spatio-temporal correlations and visual signalling in a complete neuronal population"
     (Nature 2008), methods.
     """
-    warped = np.log(np.arange(n_lags) + 1.0)
-    spacing = math.log(n_lags + 1.0) / (n_functions + 1)
+    offset = 1.0
+    columns = _cosines(n_lags, n_functions, offset)
+    while np.linalg.cond(columns) > LARGEST_CONDITION and offset < 100 * n_lags:
+        offset *= 2
+        columns = _cosines(n_lags, n_functions, offset)
+    return columns
+
+
+def _cosines(n_lags: int, n_functions: int, offset: float) -> Basis:
+    warped = np.log1p(np.arange(n_lags) / offset)
+    spacing = math.log1p(n_lags / offset) / (n_functions + 1)
     phase = (warped[:, None] - spacing * np.arange(n_functions)) * (math.pi / (2 * spacing))
     return np.asarray(0.5 * (1 + np.cos(np.clip(phase, -math.pi, math.pi))))
 
 
 def exponential(n_lags: int, n_functions: int) -> Basis:
     """Decaying exponentials, their time constants evenly spaced in log from one bin to a third of the window."""
-    longest = max(n_lags / 3.0, 1.0)
+    longest = max(n_lags / 3.0, 2.0)  # below that the functions of a very short window would all be one
     taus = np.geomspace(1.0, longest, n_functions) if n_functions > 1 else np.array([math.sqrt(longest)])
     return np.asarray(np.exp(-np.arange(n_lags)[:, None] / taus))
 

@@ -49,4 +49,5 @@ def filters_from_weights(
     weights: Float[Tensor, "*batch post feature"], basis: Float[Tensor, "lag basis"]
 ) -> Float[Tensor, "*batch post pre lag"]:
     """Coupling filters over lags from weights on features in unit-major order."""
-    return weights.unflatten(-1, (-1, basis.shape[1])) @ basis.T
+    by_sender: Tensor = weights.unflatten(-1, (-1, basis.shape[1]))
+    return by_sender @ basis.T

@@ -1,7 +1,8 @@
 """The posterior over hidden counts, read from the visible ones.
 
-q(z | x) factorises over bins and hidden units; each factor is Poisson with an expected count that depends on what the
-visible units did before (`history`), in and after its bin. Restarts share all features and differ in weights, so they
+q(z | x) factorises over bins and hidden units; each factor has a rate λ that depends on what the visible units did
+before, in and after its bin. The family says what λ means: a Poisson mean, or the rate of arrivals of which the bin
+counts at most one. Restarts share all features and differ in weights, so they
 are one matrix product.
 
 Source: Li et al., "A differentiable partially observable GLM with forward-backward message passing" (ICML 2024).
@@ -20,7 +21,7 @@ SMALLEST_DRIVE = -16.0
 
 
 class ForwardBackwardPosterior(nn.Module):
-    """expected hidden count = softplus(offset + past + present + future of the visible units), linear in each.
+    """rate = softplus(offset + past + present + future of the visible units), linear in each.
 
     Below zero the softplus multiplies evidence, as Bayes' rule does; above, where one hidden spike is near certain, it
     stops it from claiming dozens.
@@ -51,7 +52,7 @@ class ForwardBackwardPosterior(nn.Module):
     def features(
         self,
         counts: Float[Tensor, "window visible padded_bin"],
-        history: Float[Tensor, "window feature bin"] | None = None,
+        history: Float[Tensor, "window history_feature bin"] | None = None,
     ) -> Float[Tensor, "window feature bin"]:
         """What the posterior reads, for the bins that have `reach` bins on both sides.
 
@@ -66,7 +67,7 @@ class ForwardBackwardPosterior(nn.Module):
         return torch.cat([history, counts[..., before:end], future_features(counts[..., before:], self.basis)], dim=-2)
 
     def forward(self, features: Float[Tensor, "window feature bin"]) -> Float[Tensor, "window restart hidden bin"]:
-        """Log expected hidden counts."""
+        """Log rates of the hidden counts' laws."""
         weights = torch.cat([self.past, self.present, self.future], dim=-1)
         n_restarts, n_hidden, n_features = weights.shape
         out = weights.reshape(-1, n_features) @ features

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikefit.models.link import LINKS
+from spikefit.prob.single import occupancy
 
 
 def log_likelihood(
@@ -28,7 +29,7 @@ def log_likelihood(
         scored: which bins count; None for all.
         link: `softplus` or `exp`.
     """
-    total: Tensor = _LogLikelihood.apply(drive, counts, scored, link)
+    total: Tensor = _LogLikelihood.apply(drive, counts, scored, link)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -56,41 +57,62 @@ class _LogLikelihood(torch.autograd.Function):
         return residual * grad[..., None], None, None, None
 
 
-def poisson_divergence(
-    log_expected: Float[Tensor, "window restart hidden bin"],
+def hidden_divergence(
+    log_rate: Float[Tensor, "window restart hidden bin"],
     drive: Float[Tensor, "draw window restart hidden bin"],
     scored: Bool[Tensor, "window bin"] | None,
+    *,
     link: str,
+    family: str,
 ) -> Float[Tensor, "draw window restart hidden"]:
-    """Σ over scored bins of KL( Poisson(q) ‖ Poisson(f(drive)) ) = q log(q / f) − q + f.
+    """Σ over scored bins of KL( q ‖ Poisson(f(drive)) ), where q is the posterior's law of the family.
+
+    With λ the posterior's rate: `poisson` is q = Poisson(λ), λ log(λ / f) − λ + f. `categorical` is a bin that holds one
+    spike with probability p = 1 − e^(−λ) and none otherwise, p log p − (1 − p) λ − p log f + f.
 
     Args:
-        log_expected: log q, the posterior's expected counts.
+        log_rate: log λ.
         drive: of the hidden units, given a sampled history.
         scored: which bins count; None for all.
         link: `softplus` or `exp`.
+        family: `poisson` or `categorical`.
     """
-    total: Tensor = _Divergence.apply(log_expected, drive, scored, link)
+    total: Tensor = _Divergence.apply(log_rate, drive, scored, link, family)  # type: ignore[no-untyped-call]
     return total
+
+
+def posterior_mean(log_rate: Tensor, family: str) -> Tensor:
+    """Expected hidden count of a posterior with that log rate."""
+    rate = log_rate.exp()
+    return occupancy(rate) if family == "categorical" else rate
 
 
 class _Divergence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, log_expected: Tensor, drive: Tensor, scored: Tensor | None, link: str) -> Tensor:
+    def forward(ctx: Any, log_rate: Tensor, drive: Tensor, scored: Tensor | None, link: str, family: str) -> Tensor:
         prior, slope = LINKS[link](drive)
-        q = log_expected.exp()
+        rate = log_rate.exp()
+        if family == "categorical":
+            mean = occupancy(rate)
+            empty = 1 - mean
+            log_ratio = mean.log() - prior.log()
+            value = mean * log_ratio - empty * rate + prior
+            by_log_rate = rate * empty * (log_ratio + rate)
+        else:
+            mean = rate
+            log_ratio = log_rate - prior.log()
+            value = rate * log_ratio - rate + prior
+            by_log_rate = rate * log_ratio
+        by_drive = slope * (1 - mean / prior)
         if scored is not None:
             mask = scored[:, None, None, :]
-            q, slope = q * mask, slope * mask
-        log_ratio = log_expected - prior.log()
-        value = q * log_ratio - q
-        value += prior if scored is None else prior * mask
-        ctx.save_for_backward(q * log_ratio, slope * (1 - log_expected.exp() / prior))
+            value, by_log_rate, by_drive = value * mask, by_log_rate * mask, by_drive * mask
+        ctx.save_for_backward(by_log_rate, by_drive)
         return value.sum(-1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        by_log_expected, by_drive = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        by_log_rate, by_drive = ctx.saved_tensors
         grad = grad[..., None]
-        return (by_log_expected * grad).sum(0), by_drive * grad, None, None
+        return (by_log_rate * grad).sum(0), by_drive * grad, None, None, None

@@ -27,16 +27,24 @@ class POGLMNetwork(nn.Module):
         n_hidden: hidden units, at least one.
         basis: (lag, basis); its device and dtype are the model's.
         link: `softplus` or `exp`.
+        family: of the posterior over hidden counts, `poisson` or `categorical` (at most one spike per bin).
         n_restarts: independent sets of parameters.
     """
 
     basis: Tensor
 
     def __init__(
-        self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], *, link: str, n_restarts: int = 1
+        self,
+        n_visible: int,
+        n_hidden: int,
+        basis: Float[Tensor, "lag basis"],
+        *,
+        link: str,
+        family: str = "poisson",
+        n_restarts: int = 1,
     ) -> None:
         super().__init__()
-        self.n_visible, self.n_hidden, self.link = n_visible, n_hidden, link
+        self.n_visible, self.n_hidden, self.link, self.family = n_visible, n_hidden, link, family
         self.register_buffer("basis", basis)
         n_units, n_functions = n_visible + n_hidden, basis.shape[1]
         self.baseline = nn.Parameter(basis.new_zeros(n_restarts, n_units))
@@ -69,14 +77,15 @@ class POGLMNetwork(nn.Module):
             self.n_hidden if n_hidden is None else n_hidden,
             self.basis,
             link=self.link,
+            family=self.family,
             n_restarts=self.n_restarts if n_restarts is None else n_restarts,
         )
 
     def visible_drive(self, history: Float[Tensor, "window feature bin"]) -> Float[Tensor, "window restart unit bin"]:
         """Baseline and visible couplings: one product for all restarts, and none per draw."""
         n_restarts, n_units, n_features = self.visible_weights.shape
-        drive = self.visible_weights.reshape(-1, n_features) @ history
-        return drive.unflatten(-2, (n_restarts, n_units)) + self.baseline[..., None]
+        drive: Tensor = (self.visible_weights.reshape(-1, n_features) @ history).unflatten(-2, (n_restarts, n_units))
+        return drive + self.baseline[..., None]
 
     def hidden_drive(
         self, hidden: Float[Tensor, "draw window restart hidden padded_bin"]

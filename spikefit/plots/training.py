@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikefit.plots.style import (
     BLUE,
+    GREEN,
     INK,
     ONE_AND_A_HALF,
     ORANGE,
@@ -27,6 +30,13 @@ if TYPE_CHECKING:
 
 Series = NDArray[np.float64]
 
+_RESTART = re.compile(r"restart_\d+_(objective|heldout)")
+
+
+def restart_series(history: Mapping[str, Series]) -> list[tuple[str, str]]:
+    """The series of the restarts, each with the name that the series of its steps would have."""
+    return [(key, f"{key}_step") for key in sorted(history) if _RESTART.fullmatch(key)]
+
 
 def has_training(result: HasHistory) -> bool:
     """Whether the result holds a series that `plot_training` can draw."""
@@ -37,7 +47,8 @@ def plot_training(result: HasHistory) -> Figure:
     """Draw the objective per step, the held-out objective with its best step, and, for a fit without hidden units, the
     Newton decrement: how far, at most, the objective still is from its optimum.
 
-    Other restarts (`restart_0_objective`, …) stand pale behind the one that was kept.
+    Restarts (`restart_0_heldout`, `restart_0_objective`, …) stand pale behind the one that was kept; a last `polish` on all
+    bins, the held-out ones included, follows in green.
     """
     decrement = _series(result, "newton_decrement")
     curves = any(_series(result, key) is not None for key in ("objective", "heldout"))
@@ -55,8 +66,14 @@ def plot_training(result: HasHistory) -> Figure:
         else:
             assert decrement is not None
             _draw_decrement(axes, decrement)
-    all_axes[-1].set_xlabel("iteration" if decrement is not None else "optimisation step", fontsize=8)
-    words(all_axes[0].set_title(shortened(result.name, 60), fontsize=8, loc="left", color=INK, pad=18))
+    all_axes[-1].set_xlabel("iteration" if decrement is not None else "step of the fit", fontsize=8)
+    words(all_axes[0].set_title(shortened(result.name, 60), fontsize=8, loc="left", color=INK))
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    if len(handles) > 1:
+        # Below the axes, because inside there is no corner that every fit leaves free.
+        figure.legend(
+            handles, labels, fontsize=7, frameon=False, loc="outside lower center", ncols=3, columnspacing=1.4
+        )
     return figure
 
 
@@ -74,31 +91,31 @@ def _series(result: HasHistory, name: str, steps: str | None = None) -> tuple[Se
 
 
 def _draw_curves(axes: Axes, result: HasHistory) -> None:
-    shown: list[Series] = []
-    for key in sorted(result.history):
-        if key.startswith("restart_") and key.endswith("_objective"):
-            other = _series(result, key, key.removesuffix("objective") + "step")
-            if other is not None:
-                axes.plot(*other, color=PALE, linewidth=0.6, label="other restarts" if not shown else None, zorder=1)
-                shown.append(other[1])
+    shown: list[tuple[Series, Series]] = []
+    for key, steps in restart_series(result.history):
+        other = _series(result, key, steps)
+        if other is not None:
+            axes.plot(*other, color=PALE, linewidth=0.8, label="restarts" if not shown else None, zorder=1)
+            shown.append(other)
     objective, heldout = _series(result, "objective"), _series(result, "heldout", "heldout_step")
     if objective is not None:
         axes.plot(*objective, color=BLUE, linewidth=1.0, label="training", zorder=2, **_dots(objective[1]))
-        shown.append(objective[1])
+        shown.append(objective)
+    polish = _series(result, "polish", "polish_step")
+    if polish is not None:
+        axes.plot(*polish, color=GREEN, linewidth=1.0, label="polish on all bins", zorder=2, **_dots(polish[1]))
+        shown.append(polish)
     if heldout is not None:
         axes.plot(*heldout, color=ORANGE, linewidth=1.2, label="held out", zorder=3, marker="o", markersize=2.5)
-        shown.append(heldout[1])
+        shown.append(heldout)
         _band(axes, result, heldout)
         best = result.metrics.get("best_step")
         step = float(best) if best is not None else float(heldout[0][np.argmax(heldout[1])])
         axes.axvline(step, color=QUIET, linewidth=0.8, linestyle=(0, (3, 2)), label=f"best step ({step:g})", zorder=0)
     unit = str(result.metrics.get("objective_unit") or "nats per bin")
     axes.set_ylabel(f"objective ({unit})", fontsize=8)
-    axes.set_ylim(_limits(shown))
+    axes.set_ylim(later_limits(shown))
     axes.ticklabel_format(axis="y", useOffset=False)
-    if len(axes.get_legend_handles_labels()[0]) > 1:
-        # Above the axes, because inside there is no corner that every fit leaves free.
-        axes.legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=4, columnspacing=1.2)
 
 
 def _band(axes: Axes, result: HasHistory, heldout: tuple[Series, Series]) -> None:
@@ -123,10 +140,14 @@ def _dots(values: Series) -> dict[str, Any]:
     return {"marker": "o", "markersize": 2.5} if values.size <= 60 else {}
 
 
-def _limits(series: list[Series]) -> tuple[float, float]:
-    """Limits that show the later part of the fit: the first steps often lie so low that all else would be flat."""
-    later = np.concatenate([values[min(values.size // 10, values.size - 1) :] for values in series])
-    low, high = float(np.quantile(later, 0.002)), float(max(values.max() for values in series))
-    low = min(low, *(float(values[-1]) for values in series))
+def later_limits(series: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[float, float]:
+    """Limits that show the fit past its first tenth: the first steps often lie so low that all else would be flat.
+
+    Args:
+        series: steps and values, finite.
+    """
+    first = 0.1 * max(float(steps.max()) for steps, _ in series)
+    later = np.concatenate([values[steps >= min(first, float(steps.max()))] for steps, values in series])
+    low, high = float(np.quantile(later, 0.002)), float(max(values.max() for _, values in series))
     margin = 0.06 * (high - low) or max(abs(high), 1.0) * 0.01
     return low - margin, high + margin

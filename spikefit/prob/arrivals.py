@@ -37,7 +37,7 @@ def eat_counts(
 
     With a compact edge (all but the sigmoid) and τ ≤ 1 the mean is exactly λ and the derivative's mean exactly 1;
     `eat_moments` gives every other case. The sigmoid's tails are cut 18 temperatures from the end of the bin, which
-    loses at most λτ·1.6e-8 of the mean.
+    changes the mean by at most λτ·1.6e-8 and the derivative's mean by at most (1 + 19τ)·1.6e-8.
 
     At λ = 0 nothing arrives: value and derivative are both 0. (For every λ > 0 the derivative's mean is 1, but ever
     fewer draws carry it as λ falls; its variance grows like 1/λ.) Rates more than 2²⁸ times below the mean of the

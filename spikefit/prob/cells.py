@@ -23,6 +23,7 @@ class Cells:
 
     Attributes:
         width: expected points per cell.
+        most: expected points of the latent that expects the most.
         n_cells: cells on the axis, fewer than 2²⁴.
         n_points: points drawn for it, void ones included.
         owner: latent of each cell; None where cell k is latent k.
@@ -30,6 +31,7 @@ class Cells:
     """
 
     width: float
+    most: float
     n_cells: int
     n_points: int
     owner: Int[Tensor, " cell"] | None
@@ -42,9 +44,9 @@ class Cells:
         for start in range(0, self.n_points, at_once):
             n_now = min(at_once, self.n_points - start)
             place = torch.rand(n_now, dtype=torch.float64, device=device, generator=generator)
-            place *= self.n_cells
-            # The product may round up to the far end of the axis.
-            cell = place.long().clamp_(max=self.n_cells - 1)
+            # A hair less than the axis, so that no product is rounded up to its far end.
+            place *= self.n_cells * (1 - 2.0**-52)
+            cell = place.long()
             if self.owner is None or self.first is None:
                 yield cell, place.sub_(cell)
             else:
@@ -75,15 +77,15 @@ def lay_out(
     n_each = (expected_points / width.clamp(min=torch.finfo(width.dtype).tiny)).ceil_()
     n_cells = n_each.sum(dtype=torch.float64)
     n_points = torch.poisson(n_cells * width, generator=generator)
-    known = [n_points, n_cells, width.double(), alike.double()]
+    known = [n_points, n_cells, width.double(), high.double(), alike.double()]
     if valid is not None:
         known.append(valid.double())
-    on_host = torch.stack(known).tolist()
-    if valid is not None and not on_host[4]:
+    on_host: list[float] = torch.stack(known).tolist()
+    if valid is not None and not on_host[5]:
         return None
-    n_latents = expected_points.numel()
-    if on_host[3] and on_host[1] == n_latents:
-        return Cells(on_host[2], n_latents, int(on_host[0]), None, None)
-    owner = torch.repeat_interleave(n_each.long(), output_size=int(on_host[1]))
+    n_drawn, n_laid, cell_width, most = int(on_host[0]), int(on_host[1]), on_host[2], on_host[3]
+    if on_host[4] and n_laid == expected_points.numel():
+        return Cells(cell_width, most, n_laid, n_drawn, None, None)
+    owner = torch.repeat_interleave(n_each.long(), output_size=n_laid)
     first = n_each.cumsum(0, dtype=torch.float32).sub_(n_each)
-    return Cells(on_host[2], owner.numel(), int(on_host[0]), owner, first)
+    return Cells(cell_width, most, n_laid, n_drawn, owner, first)

@@ -52,6 +52,8 @@ GPU = Schedule(latents_at_once=1 << 22, points_at_once=1 << 24, on_host=False, w
 # share of a cell than this could not be told from one without a stretch, and is left without points.
 _NEGLIGIBLE = 2.0**-28
 _FIXED_POINT = float(1 << 32)
+# Up to this many expected terms a float32 sum is as good as the float32 terms.
+_FEW_TERMS = 64
 
 
 def draw_into(
@@ -110,8 +112,8 @@ def _draw_block(
     per_temperature = rates.clamp(min=cells.width * _NEGLIGIBLE).mul_(tau)
     stretch = cells.width / per_temperature
     end = (expected_points / per_temperature).sub_(edge.reach)
-    values = _Sums(rates, schedule.whole_sums)
-    slopes = _Sums(rates, schedule.whole_sums)
+    values = _Sums(rates, cells.most, schedule.whole_sums)
+    slopes = _Sums(rates, cells.most, schedule.whole_sums)
     for latent, place in cells.points(schedule.points_at_once, rates.device, generator):
         u = place.to(rates.dtype).mul_(stretch.index_select(0, latent)).sub_(edge.reach)
         # One where the point lies on its latent, zero where it is void.
@@ -160,14 +162,17 @@ def _whole_counts(
 class _Sums:
     """One running sum per latent, the same bits on every run."""
 
-    def __init__(self, like: Tensor, whole: bool) -> None:
+    def __init__(self, like: Tensor, n_terms: float, whole: bool) -> None:
         self._whole = whole
         # Many small terms meet a large sum where rates are high; float32 would lose them.
-        self._sums = torch.zeros(like.shape, dtype=torch.int64 if whole else torch.float64, device=like.device)
+        dtype = torch.int64 if whole else like.dtype if n_terms <= _FEW_TERMS else torch.float64
+        self._sums = torch.zeros(like.shape, dtype=dtype, device=like.device)
 
     def add(self, latent: Int[Tensor, " point"], terms: Float[Tensor, " point"]) -> None:
-        exact = terms.double()
-        self._sums.scatter_add_(0, latent, (exact * _FIXED_POINT).round_().long() if self._whole else exact)
+        if self._whole:
+            self._sums.scatter_add_(0, latent, (terms.double() * _FIXED_POINT).round_().long())
+        else:
+            self._sums.scatter_add_(0, latent, terms.to(self._sums.dtype))
 
     def total(self) -> Tensor:
         return self._sums / _FIXED_POINT if self._whole else self._sums

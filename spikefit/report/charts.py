@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 
 _MAX_POINTS = 600
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 10, 42
+_RIGHT, _TOP, _BOTTOM = 14, 10, 42
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,17 @@ def line_chart(
     if y_range is not None:
         y_low, y_high = (math.log10(v) for v in y_range) if log_y else y_range
 
+    marks = _y_marks(y_low, y_high, 5 if height > 200 else 3, log_y)
+    left = 38 + 7 * max((3 if log_y else len(text) for _, text in marks), default=3)
+
     def place(x: Floats, y: Floats) -> str:
-        across = _LEFT + (x - x_low) / (x_high - x_low) * (width - _LEFT - _RIGHT)
+        across = left + (x - x_low) / (x_high - x_low) * (width - left - _RIGHT)
         down = height - _BOTTOM - (y - y_low) / (y_high - y_low) * (height - _TOP - _BOTTOM)
         return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, np.clip(down, -1e4, 1e4), strict=True))
 
-    parts = [_axes(width, height, (x_low, x_high), (y_low, y_high), x_label, y_label, log_y)]
-    inside = f'<svg x="{_LEFT}" y="{_TOP}" width="{width - _LEFT - _RIGHT}" height="{height - _TOP - _BOTTOM}" '
-    parts.append(f'{inside}viewBox="{_LEFT} {_TOP} {width - _LEFT - _RIGHT} {height - _TOP - _BOTTOM}">')
+    parts = [_axes(width, height, left, (x_low, x_high), (y_low, y_high), marks, x_label, y_label)]
+    inside = f'<svg x="{left}" y="{_TOP}" width="{width - left - _RIGHT}" height="{height - _TOP - _BOTTOM}" '
+    parts.append(f'{inside}viewBox="{left} {_TOP} {width - left - _RIGHT} {height - _TOP - _BOTTOM}">')
     if zero_line and y_low < 0 < y_high:
         parts.append(f'<polyline class="zero" points="{place(np.array([x_low, x_high]), np.zeros(2))}"/>')
     for line, (x, y) in zip(lines, points, strict=True):
@@ -113,32 +116,38 @@ def ticks(low: float, high: float, n_wanted: int = 5) -> list[float]:
 def _axes(
     width: int,
     height: int,
+    left: int,
     x_range: tuple[float, float],
     y_range: tuple[float, float],
+    y_marks: list[tuple[float, str]],
     x_label: str,
     y_label: str,
-    log_y: bool,
 ) -> str:
     bottom, right = height - _BOTTOM, width - _RIGHT
-    parts = [f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>']
+    parts = [f'<path class="axis" d="M{left} {_TOP}V{bottom}H{right}"/>']
     for value in ticks(*x_range, 6 if width > 400 else 3):
-        x = _LEFT + (value - x_range[0]) / (x_range[1] - x_range[0]) * (right - _LEFT)
+        x = left + (value - x_range[0]) / (x_range[1] - x_range[0]) * (right - left)
         parts.append(f'<path class="axis" d="M{x:.1f} {bottom}v4"/>')
         parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{_tick_text(value)}</text>')
-    for value in ticks(*y_range, 5 if height > 200 else 3):
-        if log_y and abs(value - round(value)) > 1e-9:
-            continue
+    for value, text in y_marks:
         y = bottom - (value - y_range[0]) / (y_range[1] - y_range[0]) * (bottom - _TOP)
-        text = f'10<tspan dy="-5" font-size="9">{_tick_text(round(value))}</tspan>' if log_y else _tick_text(value)
-        parts.append(f'<path class="axis" d="M{_LEFT} {y:.1f}h-4"/>')
-        parts.append(f'<text x="{_LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+        parts.append(f'<path class="axis" d="M{left} {y:.1f}h-4"/>')
+        parts.append(f'<text x="{left - 7}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     middle = (_TOP + bottom) / 2
     parts.append(
-        f'<text class="label" x="{(_LEFT + right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text class="label" x="{(left + right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
     )
     turned = f'transform="rotate(-90 13 {middle:.0f})" text-anchor="middle"'
     parts.append(f'<text class="label" x="13" y="{middle:.0f}" {turned}>{escape(y_label)}</text>')
     return "".join(parts)
+
+
+def _y_marks(low: float, high: float, n_wanted: int, log_y: bool) -> list[tuple[float, str]]:
+    """Places of the ticks and what stands beside them; on a logarithmic axis whole powers of ten."""
+    if not log_y:
+        return [(value, _tick_text(value)) for value in ticks(low, high, n_wanted)]
+    whole = [value for value in ticks(low, high, n_wanted) if abs(value - round(value)) < 1e-9]
+    return [(value, f'10<tspan dy="-5" font-size="9">{_tick_text(round(value))}</tspan>') for value in whole]
 
 
 def _tick_text(value: float) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from spikefit.plots.training import later_limits, restart_series
 from spikefit.report.charts import Line, line_chart
 from spikefit.report.numbers import number
 from spikefit.report.summary import metric
@@ -60,7 +61,8 @@ def scores(result: Result, _table: Edges) -> Markup | None:
         ("without hidden units", "h0_heldout_nats_per_bin"),
         ("constant rates", "constant_heldout_nats_per_bin"),
     ):
-        if metric(result, name) is not None:
+        itself = name.startswith("h0_") and not result.n_hidden
+        if metric(result, name) is not None and not itself:
             rows.append((label, metric(result, name), metric(result, name.replace("nats_per_bin", "bits_per_spike"))))
     if len(rows) < 2:
         return None
@@ -78,14 +80,15 @@ def training(result: Result, _table: Edges) -> Markup | None:
     history = result.history
     parts: list[Markup] = []
     lines: list[Line] = []
-    for key in sorted(history):
-        if key.startswith("restart_") and key.endswith("_objective"):
-            x = _steps(result, key.removesuffix("objective") + "step", history[key])
-            lines.append(Line(x, history[key], "" if lines else "other restarts", "restart"))
+    for key, steps in restart_series(history):
+        lines.append(Line(_steps(result, steps, history[key]), history[key], "" if lines else "restarts", "restart"))
     if "objective" in history:
         lines.append(
             Line(_steps(result, "objective_step", history["objective"]), history["objective"], "training", "training")
         )
+    if "polish" in history:
+        values = history["polish"]
+        lines.append(Line(_steps(result, "polish_step", values), values, "polish on all bins", "polish"))
     mark = None
     if "heldout" in history:
         x, y = _steps(result, "heldout_step", history["heldout"]), history["heldout"]
@@ -95,14 +98,12 @@ def training(result: Result, _table: Edges) -> Markup | None:
         if np.isfinite(y).any():
             mark = float(metric(result, "best_step") or x[np.nanargmax(y)])
     unit = str(result.metrics.get("objective_unit") or "nats per bin")
-    step_name = "iteration" if "newton_decrement" in history else "optimisation step"
+    step_name = "iteration" if "newton_decrement" in history else "step of the fit"
     if lines:
-        later = np.concatenate([line.y[min(line.y.size // 10, max(line.y.size - 1, 0)) :] for line in lines])
-        later = later[np.isfinite(later)]
-        limits = (float(np.quantile(later, 0.002)), float(later.max())) if later.size else None
-        if limits is not None:
-            spare = 0.06 * (limits[1] - limits[0]) or 0.01 * max(abs(limits[1]), 1.0)
-            limits = (limits[0] - spare, limits[1] + spare)
+        finite = [
+            (line.x[kept], line.y[kept]) for line in lines if (kept := np.isfinite(line.x) & np.isfinite(line.y)).any()
+        ]
+        limits = later_limits(finite) if finite else None
         title = "objective over the fit, training and held out"
         parts.append(
             line_chart(lines, title=title, x_label=step_name, y_label=f"objective, {unit}", y_range=limits, mark_x=mark)
@@ -133,15 +134,47 @@ def _steps(result: Result, name: str, values: Any) -> Any:
 
 
 def restarts(result: Result, _table: Edges) -> Markup | None:
-    """What other starting points led to."""
-    restarts = result.metrics.get("restarts")
-    if not (isinstance(restarts, list | tuple) and restarts and all(isinstance(row, dict) for row in restarts)):
+    """Where other starting points led to."""
+    rows = []
+    for key, steps in restart_series(result.history):
+        values = result.history[key]
+        if key.endswith("_heldout") and np.isfinite(values).any():
+            step = _steps(result, steps, values)
+            best = int(np.nanargmax(values))
+            rows.append((int(key.split("_")[1]), float(values[best]), float(step[best])))
+    if len(rows) < 2:
         return None
-    keys = list(
-        dict.fromkeys(key for row in restarts for key, value in row.items() if not isinstance(value, list | dict))
+    scores = [best for _, best, _ in rows]
+    columns = [
+        Column("restart", [number(k) for k, _, _ in rows]),
+        Column("best held out, nats per bin", [number(best, 6) for _, best, _ in rows]),
+        Column("at step", [number(step) for _, _, step in rows]),
+    ]
+    lead = Markup(
+        "<p>Fits from {} starting points, before the best one was carried on. Their best held-out objectives lie within {} nats "
+        "per bin; where restarts agree, the answer does not hang on luck.</p>"
     )
-    columns = [Column("restart", [number(k + 1) for k in range(len(restarts))])]
-    columns += [Column(key.replace("_", " "), [number(row.get(key), 5) for row in restarts]) for key in keys]
-    return Markup(
-        "<p>Fits from other starting points; where they agree, the answer does not hang on luck.</p>"
-    ) + table_html(columns, "restarts")
+    return lead.format(number(len(rows)), number(max(scores) - min(scores))) + table_html(columns, "restarts")
+
+
+def candidates(result: Result, _table: Edges) -> Markup | None:
+    """Fits with other numbers of hidden units beside this one; only where several were tried."""
+    tried = result.metrics.get("candidates")
+    if not (isinstance(tried, list | tuple) and len(tried) > 1 and all(isinstance(row, dict) for row in tried)):
+        return None
+    columns = [
+        Column("hidden units", [number(row.get("n_hidden")) for row in tried]),
+        Column("held out, nats per bin", [number(row.get("heldout_nats_per_bin"), 6) for row in tried]),
+        Column("standard error", [number(row.get("heldout_nats_per_bin_se")) for row in tried]),
+        Column("gain over none", [number(row.get("heldout_gain_nats_per_bin")) for row in tried]),
+        Column("its standard error", [number(row.get("heldout_gain_nats_per_bin_se")) for row in tried]),
+        Column(
+            "kept",
+            [Markup("yes") if row.get("n_hidden") == result.n_hidden else Markup("") for row in tried],
+            text=True,
+        ),
+    ]
+    lead = Markup(
+        "<p>Held-out score by the number of hidden units. The gain is paired over the same bins, so its error is the smaller.</p>"
+    )
+    return lead + table_html(columns, "hidden units tried")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,10 @@ def provenance(result: Result, _table: Edges) -> Markup:
     parts = []
     argv = result.provenance.get("argv")
     if isinstance(argv, list | tuple) and argv:
-        command = shlex.join(str(word) for word in argv)
+        # The path of the program is of this machine; its name is what one types.
+        program = PurePath(str(argv[0]))
+        first = ["python", "-m", "spikefit"] if program.name == "__main__.py" else [program.name]
+        command = shlex.join([*first, *(str(word) for word in argv[1:])])
         parts.append(Markup("<p>The command that made this result:</p><pre>{}</pre>").format(command))
     flat = list(_flat(plain({k: v for k, v in result.provenance.items() if k != "argv"})))
     if flat:

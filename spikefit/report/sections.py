@@ -55,6 +55,7 @@ _PARTS: tuple[tuple[str, str, Callable[[Result, Edges], Markup | None]], ...] = 
     ("edges", "Strongest couplings", couplings.strongest),
     ("filters", "Coupling filters", couplings.filters),
     ("hidden", "Hidden units", fitting.hidden_units),
+    ("candidates", "How many hidden units", fitting.candidates),
     ("scores", "Held-out scores", fitting.scores),
     ("training", "Training", fitting.training),
     ("restarts", "Agreement of restarts", fitting.restarts),

@@ -54,7 +54,11 @@ def _how_well(result: Result) -> Markup | None:
     bits, nats = metric(result, "heldout_bits_per_spike"), metric(result, "heldout_nats_per_bin")
     parts = []
     if bits is not None:
-        parts.append(Markup("On data it had not seen, the model gives {} bits per spike").format(number(bits)))
+        parts.append(
+            Markup("On data it had not seen, the model gives {} bits per spike over constant rates").format(
+                number(bits)
+            )
+        )
     if nats is not None:
         lead = (
             Markup(", that is {} nats per bin")

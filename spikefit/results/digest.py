@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikefit.results.documents import to_json
-from spikefit.results.model import PAIR_STATISTICS
+from spikefit.results.parts import PAIR_STATISTICS
 
 if TYPE_CHECKING:
     from spikefit.results.model import Result

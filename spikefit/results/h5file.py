@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.results.digest import digest, documents_of
-from spikefit.results.model import PAIR_STATISTICS, Result
-from spikefit.results.parts import HIDDEN, HiddenActivity, UnitRow
+from spikefit.results.model import Result
+from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, HiddenActivity, UnitRow
 from spikefit.results.schema import (
     ABOUT,
     FORMAT,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from spikefit.errors import ResultError
 from spikefit.results.digest import digest
 from spikefit.results.h5file import Damaged, from_h5
-from spikefit.results.layout import DATA_FILES, MAIN_FILE
+from spikefit.results.layout import DATA_FILES, DERIVED_FILES, MAIN_FILE
 from spikefit.results.model import Result
 from spikefit.results.saving import sha256_of
 from spikefit.results.schema import FORMAT, FORMAT_MINOR, FORMAT_VERSION
@@ -61,7 +61,9 @@ def load_result(path: str | Path, cls: type[ResultT] = Result) -> ResultT:  # ty
         raise _damaged(main, str(fault)) from fault
     if minor <= FORMAT_MINOR and expected != digest(result):
         raise _damaged(main, "its content does not match its checksum: it was changed since it was written")
-    strangers = [name for name, known in side_files.items() if not _matches(main.with_name(name), known)]
+    # Those that are made from the result alone may be made again, by a later version, too.
+    own = {name: known for name, known in side_files.items() if name not in DERIVED_FILES}
+    strangers = [name for name, known in own.items() if not _matches(main.with_name(name), known)]
     if strangers:
         text = (
             f"{', '.join(strangers)} beside {MAIN_FILE} {'is' if len(strangers) == 1 else 'are'} not as this result wrote "

@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 
 from spikefit.errors import UsageError, did_you_mean
 from spikefit.results.documents import clean_text, to_json
-from spikefit.results.parts import HIDDEN, VISIBLE, Floats, HiddenActivity, UnitRow, as_floats
+from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, VISIBLE, Floats, HiddenActivity, UnitRow, as_floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from spikefit.results.saving import Writer
-
-# One number per ordered pair beside the weight; NaN everywhere where it was not asked for.
-PAIR_STATISTICS = ("std_error", "ci_low", "ci_high", "p_value", "q_value")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -197,6 +194,16 @@ class Result:
         from spikefit.results.frames import units_frame
 
         return units_frame(self)
+
+    def to_xarray(self) -> Any:
+        """Every array with named axes and labels as an xarray data set.
+
+        Raises:
+            UsageError: if xarray is not installed.
+        """
+        from spikefit.results.frames import labelled_arrays
+
+        return labelled_arrays(self)
 
     def save(
         self,

@@ -17,6 +17,9 @@ Scalar = str | bool | int | float
 
 VISIBLE, HIDDEN = "visible", "hidden"
 
+# One number per ordered pair beside the weight; NaN everywhere where it was not asked for.
+PAIR_STATISTICS = ("std_error", "ci_low", "ci_high", "p_value", "q_value")
+
 
 @dataclass(frozen=True, eq=False)
 class HiddenActivity:

@@ -59,8 +59,7 @@ def save_result(
         (staging / MAIN_FILE).write_bytes(h5_bytes(result, side_files))
         for path in (*(staging / name for name in names), staging / MAIN_FILE):
             _flush(path)
-        for name in (*names, MAIN_FILE):
-            os.replace(staging / name, folder / name)
+        _move_all(staging, folder, [*names, MAIN_FILE])
         with contextlib.suppress(OSError):  # some network disks refuse to flush a folder
             _flush(folder)
         for name in set(RESULT_FILES) - {*names, MAIN_FILE}:
@@ -71,6 +70,29 @@ def save_result(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder
+
+
+def _move_all(staging: Path, folder: Path, names: list[str]) -> None:
+    """Rename every file to its place; where one rename fails, take the earlier ones back."""
+    kept = staging / "earlier"
+    kept.mkdir()
+    there_before = {name for name in names if os.path.lexists(folder / name)}
+    for name in there_before:
+        with contextlib.suppress(OSError):  # on a disk without hard links there is no way back
+            os.link(folder / name, kept / name)
+    moved = []
+    try:
+        for name in names:
+            moved.append(name)
+            os.replace(staging / name, folder / name)
+    except OSError:
+        for name in moved:
+            with contextlib.suppress(OSError):
+                if name not in there_before:
+                    (folder / name).unlink(missing_ok=True)
+                elif (kept / name).exists():
+                    os.replace(kept / name, folder / name)
+        raise
 
 
 def h5_bytes(result: Result, side_files: Mapping[str, Any] | None = None) -> bytes:

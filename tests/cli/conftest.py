@@ -100,7 +100,18 @@ def pipeline(monkeypatch, result):
 
     def simulate_to_file(path, **rest):
         fake.calls.append({"path": path, **rest})
-        return {"recording": str(path), "n_visible": rest["config"].simulate.neurons}
+        wanted = rest["config"].simulate
+        return {
+            "recording": str(path),
+            "truth": "x.truth.h5",
+            "n_visible": wanted.neurons,
+            "n_hidden": wanted.drivers,
+            "duration_s": wanted.duration,
+            "n_spikes": 12345,
+            "mean_rate_hz": 5.25,
+            "n_connections": 37,
+            "seed": rest["config"].run.seed,
+        }
 
     fake.infer, fake.plan, fake.simulate_to_file = infer, plan, simulate_to_file
     monkeypatch.setitem(sys.modules, "spikefit.pipeline", fake)

@@ -86,6 +86,9 @@ def test_an_interrupt_ends_with_130(invoke, pipeline, tmp_path):
     outcome = invoke("infer", "a.nwb", "-o", tmp_path)
     assert outcome.exit_code == 130
     assert outcome.stderr.endswith("error: interrupted.\n")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "hidden-3.safetensors").touch()
+    assert "--resume" in invoke("infer", "a.nwb", "-o", tmp_path).stderr
 
 
 def test_libraries_stay_off_the_terminal_unless_asked(invoke, pipeline, tmp_path):

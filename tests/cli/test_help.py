@@ -119,9 +119,12 @@ ANSWERS = [
     pytest.param(["infer", "--help"], {}, "--bin", id="infer help"),
     pytest.param(["simulate", "--help"], {}, "--neurons", id="simulate help"),
     pytest.param(["inspect", "--help"], {}, "--epochs", id="inspect help"),
+    pytest.param(["export", "--help"], {}, "--orient", id="export help"),
+    pytest.param(["report", "--help"], {}, "report.html", id="report help"),
     pytest.param([], completing("spikefit inf", 1), "plain,infer", id="complete a command"),
     pytest.param([], completing("spikefit infer --wind", 2), "plain,--window", id="complete a flag"),
     pytest.param([], completing("spikefit infer --link s", 3), "plain,softplus", id="complete a choice"),
+    pytest.param([], completing("spikefit export res --to gr", 4), "plain,graphml", id="complete a format"),
     pytest.param([], completing("spikefit infer ses", 2), "file,ses", id="complete a file"),
 ]
 

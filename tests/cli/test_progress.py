@@ -32,7 +32,7 @@ def test_lines_come_now_and_then():
     ]
 
 
-def test_a_stage_that_starts_ends_the_one_before_and_unknown_totals_are_counted():
+def test_a_stage_that_starts_ends_the_one_before_and_unknown_totals_have_no_share():
     stream, clock = io.StringIO(), Clock()
     progress = LineProgress(stream, every_s=1, clock=clock)
     progress.start("reading", None)
@@ -44,11 +44,21 @@ def test_a_stage_that_starts_ends_the_one_before_and_unknown_totals_are_counted(
     progress.finish()
     assert stream.getvalue().splitlines() == [
         "reading …",
-        "reading: 17 done, 2 s",
+        "reading: 2 s",
         "reading: done in 2.0 s",
         "fitting …",
         "by the way",
     ]
+
+
+def test_what_took_no_time_needs_no_second_line():
+    stream = io.StringIO()
+    progress = LineProgress(stream, clock=Clock())
+    progress.start("reading", None)
+    progress.start("writing", None)
+    progress.update(1, megabytes=3.0)
+    progress.finish()
+    assert stream.getvalue().splitlines() == ["reading …", "writing …", "writing: done in 0.0 s, megabytes 3"]
 
 
 def test_work_goes_on_when_nobody_reads():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.io import loadmat
 
 from spikefit.errors import UsageError
-from spikefit.exporters import Selection, export, select
+from spikefit.exporters import Selection, export, select, to_networkx
 from spikefit.results import Result, UnitRow, load_result
 from spikefit.spikes import SpikeTrains
 
@@ -114,6 +114,11 @@ def check_graph(graph: nx.DiGraph, result: Result, selection: Selection, start: 
 
 
 @property_based
+def test_networkx(result, selection):
+    check_graph(to_networkx(result, selection), result, selection)
+
+
+@property_based
 def test_graphml(result, selection):
     check_graph(written(result, "graphml", selection, nx.read_graphml, ".graphml"), result, selection)
 
@@ -180,7 +185,7 @@ def test_h5(assert_same, result, visible_only):
     assert_same(found, select(result, selection).result)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(result=results(), selection=selections())
 def test_nwb(result, selection):
     from pynwb import NWBHDF5IO, validate

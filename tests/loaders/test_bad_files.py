@@ -44,6 +44,13 @@ def test_a_folder(nwb_file: Build) -> None:
     refused(nwb_file().parent, "this is a folder", "session.nwb")
 
 
+def test_a_zarr_folder_and_an_address(tmp_path: Path) -> None:
+    (tmp_path / "session.nwb.zarr").mkdir()
+    (tmp_path / "session.nwb.zarr" / ".zgroup").write_text("{}")
+    refused(tmp_path / "session.nwb.zarr", "Zarr is not supported")
+    refused(Path("https://dandiarchive.org/session.nwb"), "not over the network", "download the file first")
+
+
 def test_zero_bytes(tmp_path: Path) -> None:
     path = tmp_path / "empty.nwb"
     path.touch()
@@ -281,6 +288,11 @@ def test_a_stop_in_front_of_the_start(nwb_file: Build) -> None:
     refused(nwb_file(name="b.nwb"), "cannot start at 1000 s", exit_code=2, t_start_s=1000)
 
 
+def test_a_start_behind_the_end(nwb_file: Build) -> None:
+    path = nwb_file(obs=[[[0, 70]]] * 3)
+    refused(path, "nothing was observed after --t-start", "0 s to 70 s", exit_code=2, t_start_s=100)
+
+
 def test_units_never_seen_together(nwb_file: Build, trains: list[np.ndarray]) -> None:
     halves = [trains[0][trains[0] < 30], trains[1][trains[1] >= 30]]
     refused(nwb_file(halves, obs=[[[0, 30]], [[30, 70]]]), "no observed time in common", "--drop-unit")
@@ -444,7 +456,13 @@ def test_a_thousand_groups_deep(h5_file: Build) -> None:
 
 def test_an_unknown_layout_lists_what_is_there(h5_file: Build) -> None:
     path = h5_file({"layer/kernel": np.zeros((3, 4)), "layer/bias": np.zeros(4)})
-    refused(path, "/layer/bias (4, numbers)", "/layer/kernel (3 × 4, numbers)", "--units-table GROUP", "mapping=")
+    refused(
+        path,
+        "/layer/bias (4, numbers)",
+        "/layer/kernel (3 × 4, numbers)",
+        "--units-table GROUP",
+        "recording: {mapping:",
+    )
 
 
 def test_a_place_that_does_not_exist(h5_file: Build) -> None:

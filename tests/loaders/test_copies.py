@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +90,18 @@ def test_reading_changes_nothing(recordings: Path) -> None:
         before = (path.read_bytes(), path.stat().st_mtime_ns)
         read(path)
         assert (path.read_bytes(), path.stat().st_mtime_ns) == before, path.name
+
+
+@pytest.mark.parametrize("ending", [".nwb", ".h5", "_flat.h5", ".mat"])
+def test_reading_brings_in_little(recordings: Path, ending: str) -> None:
+    code = (
+        "import sys, spikefit.loaders; assert 'numpy' not in sys.modules; spikefit.loaders.read(sys.argv[1]);"
+        "heavy = {'torch', 'neo', 'pynwb', 'hdmf', 'scipy', 'pandas', 'matplotlib', 'nixio', 'quantities'} & set(sys.modules);"
+        "sys.exit(', '.join(heavy) or None)"
+    )
+    path = str(recordings / f"mouse_hd_a2929{ending}")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -231,7 +231,7 @@ def test_a_mapping_points_anywhere(h5_file: Build) -> None:
     assert found["0"].tolist() == [60 * t for t in A]
     assert found.intervals_s.tolist() == [[0, 300]]
     matrix = h5_file({"m": COUNTS}, name="m.h5")
-    assert read(matrix, mapping={"counts": "m", "bin_width": 0.02}).bin(0.02).counts.tolist() == COUNTS.tolist()
+    assert read(matrix, mapping={"counts": "m", "bin_width": "20ms"}).bin(0.02).counts.tolist() == COUNTS.tolist()
 
 
 @pytest.mark.parametrize(
@@ -241,6 +241,7 @@ def test_a_mapping_points_anywhere(h5_file: Build) -> None:
         ({"times": "/nowhere"}, "has no dataset '/nowhere'"),
         ({"units": "/unit"}, "the key `times` is missing"),
         ({"times": "/times"}, "needs `units`"),
+        ({"counts": "/unit", "bin_width": "soon"}, "expected a time such as 5ms"),
     ],
 )
 def test_a_mapping_that_misses(h5_file: Build, mapping: dict[str, str], words: str) -> None:
@@ -260,7 +261,7 @@ unit_names = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=unit_names, data=st.data())
 def test_both_layouts_give_back_any_trains(h5_file: Build, names: list[str], data: st.DataObject) -> None:
     times = st.floats(-1e6, 1e6, allow_nan=False)

@@ -185,6 +185,83 @@ def test_units_of_measurement_are_no_formulas(tmp_path: Path) -> None:
             check_unit_texts({text}, tmp_path)
 
 
+# -- recording systems -----------------------------------------------------------------------------------------------
+
+
+def fill(dtype: Any, **values: Any) -> bytes:
+    record = np.zeros(1, dtype=dtype)
+    for name, value in values.items():
+        record[name] = value
+    return record.tobytes()
+
+
+def test_neuro_explorer(tmp_path: Path) -> None:
+    from neo.rawio.neuroexplorerrawio import EntityHeader, GlobalHeader
+
+    # Two units, and the waveforms of the first, which hold its spikes once more.
+    variables = [("sig1a", 0, A, 0), ("sig1b", 0, B, 0), ("sig1a_wf", 3, A, 8)]
+    place = 544 + 208 * len(variables)
+    headers, data = b"", b""
+    for name, kind, times, points in variables:
+        values = {
+            "type": kind,
+            "name": name.encode(),
+            "offset": place + len(data),
+            "n": len(times),
+            "NPointsWave": points,
+        }
+        headers += fill(EntityHeader, **values, WFrequency=40_000.0, ADtoMV=1.0).ljust(208, b"\0")
+        data += (np.array(times) * 40_000).astype(np.int32).tobytes() + bytes(2 * points * len(times))
+    start = fill(GlobalHeader, signature=b"NEX1", version=104, freq=40_000.0, tend=160_000, nvar=len(variables)).ljust(
+        544, b"\0"
+    )
+    path = tmp_path / "a.bin"
+    path.write_bytes(start + headers + data)
+    found = read(path)
+    assert_holds(found, [A, B, A], ["sig1a", "sig1b", "sig1a_wf"], "neo")
+    assert found.intervals_s.tolist() == [[0, 4]]
+    assert [choice.kept for choice in choose_units(found)] == [True, True, False]
+    path.write_bytes((start + headers + data)[:700])
+    with pytest.raises(RecordingError, match="Neo could not read the file as NeuroExplorer"):
+        read(path)
+
+
+def test_plexon(tmp_path: Path) -> None:
+    from neo.rawio.plexonrawio import DataBlockHeader, DspChannelHeader, GlobalHeader
+
+    content = fill(
+        GlobalHeader, MagicNumber=0x58454C50, Version=106, ADFrequency=10_000, NumDSPChannels=2, Year=2020, Month=1, Day=1,
+        WaveformFreq=10_000, LastTimestamp=40_000, SpikeMaxMagnitudeMV=3000, BitsPerSpikeSample=12, SpikePreAmpGain=1000,
+    )  # fmt: skip
+    for channel in (1, 2):
+        content += fill(DspChannelHeader, Name=b"SPK01", Channel=channel, Gain=1)
+    spikes = sorted([*((t, 1, 1) for t in A), *((t, 1, 0) for t in B), *((t, 2, 1) for t in C)])
+    for time_s, channel, unit in spikes:
+        header = fill(
+            DataBlockHeader,
+            Type=1,
+            TimeStamp=round(10_000 * time_s),
+            Channel=channel,
+            Unit=unit,
+            NumberOfWaveforms=1,
+            NumberOfWordsInWaveform=4,
+        )
+        content += header + bytes(8)
+    path = tmp_path / "a.bin"
+    path.write_bytes(content)
+    found = read(path)
+    assert sorted(found.unit_ids) == ["ch1#0", "ch1#1", "ch2#1"]  # their names are all the same
+    assert (found["ch1#1"].tolist(), found["ch1#0"].tolist(), found["ch2#1"].tolist()) == (A, B, C)
+    assert {choice.id: choice.kept for choice in choose_units(found)} == {"ch1#0": False, "ch1#1": True, "ch2#1": True}
+
+
+def test_plexon_2_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pl2"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(RecordingError, match="fetched from the internet"):
+        read(path)
+
+
 # -- NumPy -----------------------------------------------------------------------------------------------------------
 
 

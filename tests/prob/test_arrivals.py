@@ -58,7 +58,7 @@ def test_joint_law_is_that_of_every_arrival(seeded, assert_same_law, rate: float
 @pytest.mark.parametrize(("rate", "tau"), [(0.3, 0.5), (5.0, 0.04), (8.0, 1.0)])
 def test_joint_law_of_the_other_edges(seeded, assert_same_law, edge: str, rate: float, tau: float) -> None:
     """False alarms: one in 10⁵ for each of the 12 cases."""
-    rates = torch.full((30_000,), rate, dtype=torch.float64)
+    rates = torch.full((6_000 if edge == "sigmoid" else 20_000,), rate, dtype=torch.float64)
     ours = torch.stack(draw(rates, edge, tau, seeded(21)), 1)
     every = torch.stack(simulate(rates, edge, tau, seeded(22)), 1)
     assert_same_law(ours, every)
@@ -106,7 +106,8 @@ def test_mixed_rates_keep_their_own_law(seeded, assert_same_law, schedule: Sched
 @pytest.mark.parametrize("rate", [0.05, 12.0])
 def test_moments_of_draws_in_float32(seeded, assert_mean, edge: str, tau: float, rate: float) -> None:
     """Mean, variance and mean derivative are the closed forms. False alarms: three in two million per case."""
-    rates = torch.full((30_000,), rate)
+    # The sigmoid's wide band makes its draws many times dearer.
+    rates = torch.full((6_000 if edge == "sigmoid" else 30_000,), rate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         value, slope = draw(rates, edge, tau, seeded(5))
@@ -116,13 +117,14 @@ def test_moments_of_draws_in_float32(seeded, assert_mean, edge: str, tau: float,
     assert_mean((value - expected.mean).square(), expected.variance.item())
     assert_mean(slope, expected.gradient_mean.item())
     with pytest.raises(AssertionError):
-        assert_mean(value, 1.3 * expected.mean.item())
+        assert_mean(value, 1.4 * expected.mean.item())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("edge", EDGES)
 def test_extreme_rates_stay_finite(seeded, edge: str, dtype: torch.dtype) -> None:
-    rates = torch.tensor([0.0, 1e-38, 1e-30, 1e-8, 1.0, 1e6], dtype=dtype)
+    large = 1e5 if edge == "sigmoid" else 1e6
+    rates = torch.tensor([0.0, 1e-38, 1e-30, 1e-8, 1.0, large], dtype=dtype)
     for some, tau in [
         (rates, 1e-6),
         (rates, 0.1),
@@ -137,7 +139,7 @@ def test_extreme_rates_stay_finite(seeded, edge: str, dtype: torch.dtype) -> Non
         assert not value[some == 0].any()
         assert not slope[some == 0].any()
         expected = eat_moments(rates[-1:], edge=edge, temperature=tau).mean
-        assert ((value[some == 1e6] / expected - 1).abs() < 0.006).all()  # six standard deviations
+        assert ((value[some == large] / expected - 1).abs() < 6 / large**0.5).all()
 
 
 def test_tiny_rates_beside_large_ones_never_fire_wrongly(seeded) -> None:

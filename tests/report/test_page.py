@@ -70,9 +70,13 @@ def test_every_number_of_the_tables_is_the_one_in_the_files(make_result, tmp_pat
         "heldout_nats_per_bin": -8.512345678901234,
         "h0_heldout_nats_per_bin": -8.6,
         "n_bins": 40000,
-        "restarts": [{"heldout_nats_per_bin": -8.5123, "kept": True}, {"heldout_nats_per_bin": -8.9, "kept": False}],
+        "candidates": [
+            {"n_hidden": 0, "heldout_nats_per_bin": -8.6},
+            {"n_hidden": 2, "heldout_nats_per_bin": -8.512345678901234, "heldout_gain_nats_per_bin": 0.0876},
+        ],
     }
-    out = significant(make_result, metrics=metrics).save(tmp_path / "out", figures=False)
+    history = {"restart_0_heldout": np.array([-9.0, -8.5123, -8.6]), "restart_1_heldout": np.array([-9.0, -8.9])}
+    out = significant(make_result, metrics=metrics, history=history).save(tmp_path / "out", figures=False)
     page = Page(report_html(load_result(out)))
     with (out / "edges.csv").open(newline="") as handle:
         edges = {(row["pre_id"], row["post_id"]): row for row in csv.DictReader(handle)}
@@ -94,7 +98,12 @@ def test_every_number_of_the_tables_is_the_one_in_the_files(make_result, tmp_pat
     on_disk = json.loads((out / "metrics.json").read_text())
     scores = {row[0]: float(row[1]) for row in page.tables["held-out scores"][1:]}
     assert scores == {"this fit": on_disk["heldout_nats_per_bin"], "without hidden units": -8.6}
-    assert [float(row[1]) for row in page.tables["restarts"][1:]] == [-8.5123, -8.9]
+    assert [[float(cell) for cell in row] for row in page.tables["restarts"][1:]] == [[0, -8.5123, 1], [1, -8.9, 1]]
+    tried = page.tables["hidden units tried"][1:]
+    assert [(row[0], float(row[1]), row[5]) for row in tried] == [
+        ("0", -8.6, ""),
+        ("2", on_disk["heldout_nats_per_bin"], "yes"),
+    ]
     data = json.loads(re.search(r'id="matrix-data">(.*?)</script>', report_html(load_result(out)), re.S)[1])
     for (pre, post), file in edges.items():
         assert data["weight"][data["ids"].index(post)][data["ids"].index(pre)] == float(file["weight"])
@@ -145,7 +154,7 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_escapes(make_result):
 
 
 def test_the_command_is_quoted_so_that_it_can_be_typed_again(make_result):
-    provenance = {"argv": ["spikefit", "infer", "my file.nwb", "-o", "it's"]}
+    provenance = {"argv": ["/opt/venv/bin/spikefit", "infer", "my file.nwb", "-o", "it's"]}
     words = " ".join(Page(report_html(make_result(provenance=provenance))).words)
     assert "spikefit infer 'my file.nwb' -o 'it'\"'\"'s'" in words
 

@@ -13,6 +13,13 @@ from spikefit.errors import ResultError
 from spikefit.results import load_result
 
 
+@pytest.fixture(autouse=True)
+def _skip_the_disk(monkeypatch):
+    """Flushing to the disk is tested elsewhere; here it would only take time."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    monkeypatch.setattr("spikefit.plots.style.DPI", 40)
+
+
 @pytest.fixture
 def out(make_result, tmp_path):
     return make_result().save(tmp_path / "out", figures=False)

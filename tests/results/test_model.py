@@ -143,10 +143,21 @@ def test_pandas_frames_hold_the_tables(make_result):
     assert list(units["id"])[-3:] == ["noise cluster", "hidden-0", "hidden-1"]
 
 
-def test_without_pandas_the_message_says_so(make_result, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match="pandas is not installed"):
-        make_result().to_pandas()
+def test_without_an_optional_library_the_message_says_so(make_result, monkeypatch):
+    for name, method in (("pandas", "to_pandas"), ("pandas", "units_to_pandas"), ("xarray", "to_xarray")):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(UsageError, match=f"{name} is not installed"):
+            getattr(make_result(), method)()
+
+
+def test_xarray_knows_axes_and_units(make_result):
+    pytest.importorskip("xarray", reason="xarray is an optional library")
+    result = make_result()
+    found = result.to_xarray()
+    assert float(found.connectivity.sel(post="g2", pre="hidden-1")) == result.connectivity[1, 7]
+    np.testing.assert_array_equal(found.coupling_filters.sel(post="g2", pre="g5"), result.filter_of("g2", "g5"))
+    np.testing.assert_array_equal(found.expected_count.sel(hidden="hidden-0"), result.hidden.expected_count[:, 0])
+    assert found.connectivity.attrs["units"] == "drive per spike"
 
 
 def test_the_notebook_summary_escapes_and_names_the_strongest(make_result):

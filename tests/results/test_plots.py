@@ -110,7 +110,7 @@ def test_training_marks_the_best_step_and_the_decrement_is_logarithmic(make_resu
     figure = plots.plot_training(make_result())
     assert "best step (40)" in texts(figure)
     assert figure.axes[0].get_ylabel() == "objective (nats per bin)"
-    assert figure.axes[0].get_xlabel() == "optimisation step"
+    assert figure.axes[0].get_xlabel() == "step of the fit"
     history = {
         "iteration": np.arange(3.0),
         "objective": np.array([-3.0, -2.0, -1.9]),

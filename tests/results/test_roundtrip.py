@@ -25,6 +25,13 @@ floats = st.floats(width=64) | st.just(np.nan)
 scalars = st.one_of(texts, st.booleans(), st.integers(-(2**70), 2**70), st.floats())
 
 
+@pytest.fixture(autouse=True)
+def _skip_the_disk(monkeypatch):
+    """Flushing to the disk is tested elsewhere; here it would only take time."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    monkeypatch.setattr("spikefit.plots.style.DPI", 40)
+
+
 @st.composite
 def results(draw: st.DrawFn) -> Result:
     n_visible, n_hidden, n_lags, n_bins = draw(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -167,6 +167,7 @@ def test_a_disk_that_fills_leaves_the_earlier_result_as_it_was(make_result, tmp_
 def test_a_write_that_fails_at_any_file_leaves_a_whole_result(make_result, tmp_path, monkeypatch, assert_same, n_calls):
     old, new = make_result(), make_result(seed=1, config={"model": {"bin": "5ms"}})
     out = old.save(tmp_path / "out", figures=False)
+    before = content(out)
     real, calls = os.replace, []
 
     def failing(source, target):
@@ -182,12 +183,49 @@ def test_a_write_that_fails_at_any_file_leaves_a_whole_result(make_result, tmp_p
     else:
         new.save(out, overwrite=True, figures=False)  # seven files: the eighth call never comes
     monkeypatch.undo()
-    loaded = load_result(out)
-    if 1 < n_calls <= 7:  # some files are already the new ones: the reader is told
-        assert loaded.warnings[:-1] == old.warnings
-        assert "not as this result wrote" in loaded.warnings[-1]
-    else:
-        assert_same(loaded, old if n_calls <= 7 else new)
+    assert_same(load_result(out), old if n_calls <= 7 else new)
+    assert n_calls > 7 or content(out) == before
+
+
+def test_files_that_were_not_there_before_go_again(make_result, tmp_path, monkeypatch):
+    old = make_result(parameters={})
+    out = old.save(tmp_path / "out", figures=False)
+    before, real = content(out), os.replace
+
+    def failing(source, target):
+        if target.name == "connectivity.h5":
+            raise FULL
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(SpikefitError, match="disk is full"):
+        make_result().save(out, overwrite=True, figures=False)
+    monkeypatch.undo()
+    assert content(out) == before
+
+
+def test_without_hard_links_the_reader_is_told_of_files_of_another_save(make_result, tmp_path, monkeypatch):
+    old, new = make_result(), make_result(seed=1, config={"model": {"bin": "5ms"}})
+    out = old.save(tmp_path / "out", figures=False)
+    real, calls = os.replace, []
+
+    def failing(source, target):
+        calls.append(target)
+        if len(calls) == 3:
+            raise FULL
+        real(source, target)
+
+    def no_links(*_args):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "replace", failing)
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(SpikefitError, match="disk is full"):
+        new.save(out, overwrite=True, figures=False)
+    monkeypatch.undo()
+    warnings = load_result(out).warnings
+    assert warnings[:-1] == old.warnings
+    assert warnings[-1].startswith("config.yaml, edges.csv beside connectivity.h5 are not as this result wrote them")
 
 
 def test_a_really_full_disk_is_told_and_survived(make_result, tmp_path):
@@ -234,43 +272,44 @@ def test_an_unknown_figure_format_is_refused_before_anything_is_written(make_res
 
 # -- kills ----------------------------------------------------------------------------------------------------------
 
-SAVER = """
-import importlib.util, sys
-from pathlib import Path
-spec = importlib.util.spec_from_file_location("made", sys.argv[1])
-made = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(made)
-results = [made.build_result(12, 1, seed=seed, name=f"seed {seed}") for seed in (1, 2)]
-print("ready", flush=True)
-while True:
-    for result in results:
-        result.save(Path(sys.argv[2]), overwrite=True, figures=False)
-"""
+
+def save_for_ever(results, out, saved) -> None:
+    while True:
+        for result in results:
+            result.save(out, overwrite=True, figures=False)
+            saved.send(None)
 
 
 def test_killed_at_any_moment_what_is_read_is_one_whole_result(make_result, tmp_path, assert_same):
-    expected = {f"seed {seed}": make_result(12, 1, seed=seed, name=f"seed {seed}") for seed in (1, 2)}
-    rng = random.Random(7)
-    maker, out = Path(__file__).with_name("conftest.py"), tmp_path / "out"
-    seen, refusals = [], []
-    for _ in range(20):
-        saver = subprocess.Popen([sys.executable, "-c", SAVER, maker, out], stdout=subprocess.PIPE)
-        assert saver.stdout is not None
-        assert saver.stdout.readline() == b"ready\n"
-        time.sleep(rng.uniform(0.0, 0.8))
-        os.kill(saver.pid, signal.SIGKILL)
-        saver.communicate()
+    results = [make_result(12, 1, seed=seed, name=f"seed {seed}") for seed in (1, 2)]
+    expected = {result.name: result for result in results}
+    rng, out = random.Random(7), tmp_path / "out"
+    processes = multiprocessing.get_context("fork")
+    seen, refusals, a_save_s = [], [], 0.1
+    for turn in range(24):
+        told, saved = processes.Pipe(duplex=False)
+        saver = processes.Process(target=save_for_ever, args=(results, out, saved), daemon=True)
+        saver.start()
+        if turn >= 4:  # the first ones are killed within their first save
+            told.recv()
+            started = time.perf_counter()
+            told.recv()
+            a_save_s = time.perf_counter() - started
+        time.sleep(rng.uniform(0.0, 1.2 * a_save_s))
+        saver.kill()
+        saver.join()
         try:
             loaded = load_result(out)
         except ResultError as fault:
             refusals.append((len(seen), fault.message))
             continue
-        told = [text for text in loaded.warnings if "not as this result wrote" in text]
-        assert len(told) <= 1
-        if not told:
+        warned = [text for text in loaded.warnings if "not as this result wrote" in text]
+        assert len(warned) <= 1
+        if not warned:
             assert_same(loaded, expected[loaded.name])
         seen.append(loaded.name)
-    assert len(seen) > 10
+    assert len(seen) >= 20
+    assert set(seen) == set(expected)
     for n_seen, message in refusals:  # only before the first save is complete may there be nothing
         assert n_seen == 0, message
         assert any(words in message for words in ("half a result", "not a result folder", "no such"))

@@ -72,7 +72,7 @@ def com_poisson_max_count(rate: float, exponent: float, lost: float = LOST_PROBA
     geometric series; terms are summed upwards until that bound is met.
 
     Raises:
-        ValueError: if the law has no finite sum, or the count lies beyond one million.
+        ValueError: if the law has no finite sum, or the count lies beyond 200,000.
     """
     if rate == 0:
         return 1
@@ -90,7 +90,5 @@ def com_poisson_max_count(rate: float, exponent: float, lost: float = LOST_PROBA
         count += 1
         peak = max(log_total, log_term)
         log_total = peak + math.log(math.exp(log_total - peak) + math.exp(log_term - peak))
-        if count > 1_000_000:
-            raise ValueError(
-                f"rate {rate:g} with exponent {exponent:g} asks for counts beyond one million; pass max_count"
-            )
+        if count > 200_000:
+            raise ValueError(f"rate {rate:g} with exponent {exponent:g} asks for counts beyond 200,000; pass max_count")

@@ -1,0 +1,106 @@
+"""What a fit leaves: the network in plain numpy, its scores, and what the reader must know of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikefit.fitting.problem import Problem
+from spikefit.fitting.scores import Blocks, Score, bits_per_spike, nats_per_bin
+from spikefit.fitting.windows import Windows
+
+CI_LEVEL, CI_SIGMAS = 0.9, 1.6448536269514722
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedNetwork:
+    """A fit, in numpy and float64.
+
+    Attributes:
+        parameters: of the chosen model, by name, enough to score other recordings.
+        coupling_filters: (post, pre, lag), visible units first.
+        baseline: (post,).
+        std_error: of the filters' sums, (post, pre); NaN where there is none.
+        hidden_count: posterior expected counts over `hidden_bins`; (bin, hidden).
+        hidden_bins: indices into the binned recording.
+        metrics: scores and sizes, plain values.
+        history: series over steps.
+        notes: what the reader must know, as sentences.
+    """
+
+    parameters: dict[str, NDArray[Any]]
+    coupling_filters: Array
+    baseline: Array
+    std_error: Array
+    hidden_count: Array
+    hidden_bins: NDArray[np.int64]
+    metrics: dict[str, Any]
+    history: dict[str, Array]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_hidden(self) -> int:
+        return int(self.hidden_count.shape[1])
+
+
+def size_metrics(problem: Problem, heldout: Windows) -> dict[str, Any]:
+    """How much was fitted and how much judged."""
+    return {
+        "n_visible": len(problem.counts),
+        "n_bins": int(np.diff(problem.split.everything, axis=1).sum()),
+        "n_train_bins": problem.split.n_train,
+        "n_heldout_bins": heldout.n_bins,
+        "n_lags": len(problem.basis),
+    }
+
+
+def score_metrics(nats: dict[int, Tensor], chosen: int, blocks: Blocks) -> dict[str, Any]:
+    """Held-out scores of the chosen candidate, of H = 0, and of the difference."""
+    if not len(blocks.n_bins):
+        return {"n_hidden": chosen, "heldout_nats_per_bin": math.nan, "heldout_bits_per_spike": math.nan}
+    absolute = {h: nats_per_bin(values - blocks.factorials, blocks) for h, values in nats.items()}
+    bits = {h: bits_per_spike(values, blocks) for h, values in nats.items()}
+    out: dict[str, Any] = {"n_hidden": chosen}
+    for prefix, h in (("heldout", chosen), ("h0_heldout", 0)):
+        out |= _named(f"{prefix}_nats_per_bin", absolute[h]) | _named(f"{prefix}_bits_per_spike", bits[h])
+    gain = nats_per_bin(nats[chosen] - nats[0], blocks)
+    out |= {"heldout_gain_nats_per_bin": gain.value, "heldout_gain_se": gain.error}
+    if len(nats) > 1:
+        out["candidates"] = [
+            {"n_hidden": h}
+            | _named("heldout_nats_per_bin", absolute[h])
+            | _named("heldout_gain_nats_per_bin", nats_per_bin(nats[h] - nats[0], blocks))
+            for h in sorted(nats)
+        ]
+    return out
+
+
+def _named(name: str, score: Score) -> dict[str, float]:
+    return {name: score.value, f"{name}_se": score.error}
+
+
+def notes_on(metrics: dict[str, Any], converged: bool) -> tuple[str, ...]:
+    """What the reader of the scores must know, as sentences."""
+    notes = []
+    if not converged:
+        notes.append("the fit did not converge within max_epochs; its numbers may still move")
+    gain, error = metrics.get("heldout_gain_nats_per_bin", math.nan), metrics.get("heldout_gain_se", math.nan)
+    n_hidden = metrics["n_hidden"]
+    if n_hidden > 0 and gain < -error:
+        notes.append(
+            f"H = 0 is better: without hidden units the held-out score is higher by {-gain:.4f} ± {error:.4f} nats per "
+            f"bin than with {n_hidden}; trust the fit without hidden units"
+        )
+    elif n_hidden > 0 and gain <= error:
+        notes.append(
+            f"the held-out score cannot tell {n_hidden} hidden unit{'s' if n_hidden > 1 else ''} from none "
+            f"(gain {gain:.4f} ± {error:.4f} nats per bin)"
+        )
+    return tuple(notes)

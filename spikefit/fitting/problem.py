@@ -1,0 +1,158 @@
+"""What a fit is posed as: settings, the binned recording on its device, and the split into training and held-out bins.
+
+Every candidate number of hidden units is fitted to the same problem and scored on the same windows of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikefit.fitting.split import Split, split_bins
+from spikefit.fitting.windows import Windows
+from spikefit.models.basis import make_basis
+from spikefit.spikes import Counts
+
+CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
+HELDOUT_CORE_BINS = 2000
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults."""
+
+    hidden: tuple[int, ...]
+    window_s: float
+    basis: str
+    n_functions: int
+    link: str
+    family: str
+    estimator: str
+    temperature: float
+    n_draws: int
+    ridge: float
+    restarts: int
+    heldout: float
+    max_epochs: int
+    learning_rate: float
+    seed: int
+
+
+@dataclass
+class Hooks:
+    """What a caller wants to hear and to keep.
+
+    Attributes:
+        stage: told of a new stage and its length.
+        update: told how far it is, with figures.
+        checkpoints: folder for checkpoints; None for none.
+        checkpoint_every_s: seconds between two of them.
+        resume: go on from the checkpoints in the folder, where there are some.
+        stop: raises when the run shall stop; called between epochs, after a checkpoint has been written.
+        should_stop: whether the run shall stop.
+    """
+
+    stage: Callable[[str, float | None], None] = lambda stage, total: None
+    update: Callable[..., None] = lambda done, **figures: None
+    checkpoints: Path | None = None
+    checkpoint_every_s: float = 60.0
+    resume: bool = False
+    should_stop: Callable[[], bool] = lambda: False
+    stop: Callable[[], None] = lambda: None
+    last_checkpoint: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What every candidate is fitted to.
+
+    Attributes:
+        counts: visible counts on the device, (unit, bin).
+        segment_offsets: first bin of each segment and the end of the last.
+        split: scored bins.
+        basis: (lag, basis) on the device; its dtype is the dtype of the computation.
+        settings: of the fit.
+        unit_ids: of the visible units.
+        mean_count: mean spikes per training bin of every unit, above zero; float64 on the CPU.
+        identity: what the fit depends on, as texts that two equal runs share.
+    """
+
+    counts: Tensor
+    segment_offsets: NDArray[np.int64]
+    split: Split
+    basis: Tensor
+    settings: FitSettings
+    unit_ids: tuple[str, ...]
+    mean_count: Tensor
+    identity: dict[str, str]
+
+    @property
+    def device(self) -> torch.device:
+        return self.basis.device
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """The same for every candidate, so that all are scored on the same windows."""
+        return 2 * len(self.basis), len(self.basis)
+
+    def windows(self, ranges: NDArray[np.int64], core: int) -> Windows:
+        """Windows over some scored ranges, their cores of at most `core` bins."""
+        return Windows(
+            self.counts, self.segment_offsets, ranges, context=self.context, core_bins=core, dtype=self.basis.dtype
+        )
+
+    @functools.cached_property
+    def factorials_per_bin(self) -> float:
+        """Σ log x! per scored bin over the whole recording."""
+        total, n_bins = 0.0, 0
+        for start, stop in self.split.everything.tolist():
+            values, n = torch.unique(self.counts[:, start:stop], return_counts=True)
+            total += float((torch.lgamma(values.double() + 1) * n).sum())
+            n_bins += stop - start
+        return total / max(1, n_bins)
+
+
+def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) -> Problem:
+    """Put the counts on the device and choose the bins that train and those that judge.
+
+    Raises:
+        UsageError: if window, bins and held-out share leave nothing to fit or to judge.
+    """
+    basis = make_basis(
+        settings.basis, window_s=settings.window_s, bin_width_s=counts.bin_width_s, n_functions=settings.n_functions
+    )
+    split = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=settings.heldout, seed=settings.seed)
+    # Stored unit after unit, so the transpose is the memory as it lies; torch has few unsigned types.
+    by_unit = counts.counts.T
+    if by_unit.dtype != np.uint8:
+        by_unit = by_unit.astype(np.int16 if by_unit.max(initial=0) < 2**15 else np.int32)
+    on_device = torch.from_numpy(np.ascontiguousarray(by_unit)).to(device)
+    mean_count = torch.zeros(counts.n_units, dtype=torch.float64)
+    for start, stop in split.train.tolist():
+        mean_count += on_device[:, start:stop].sum(1, dtype=torch.int64).cpu()
+    # Half a spike where there was none: a rate of zero could never be surprised.
+    mean_count = mean_count.clamp(min=0.5) / max(1, split.n_train)
+    content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).tobytes())
+    content.update(counts.segment_offsets.tobytes())
+    identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
+    identity |= {name: repr(value) for name, value in vars(settings).items() if name != "hidden"}
+    dtype = torch.float32
+    return Problem(
+        counts=on_device,
+        segment_offsets=counts.segment_offsets,
+        split=split,
+        basis=torch.from_numpy(basis).to(device, dtype),
+        settings=settings,
+        unit_ids=counts.unit_ids,
+        mean_count=mean_count,
+        identity=identity,
+    )

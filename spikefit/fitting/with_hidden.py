@@ -1,0 +1,189 @@
+"""A candidate with hidden units: from the residuals of the GLM through training to the network that is reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
+from spikefit.fitting.design import Design
+from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.loop import LoopSettings
+from spikefit.fitting.outcome import Array, FittedNetwork, notes_on
+from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem
+from spikefit.fitting.pruning import keep_hidden
+from spikefit.fitting.residuals import residual_factors
+from spikefit.fitting.scores import poglm_nats
+from spikefit.fitting.start import start_from_factors
+from spikefit.fitting.training import Training, TrainingState, n_start
+from spikefit.fitting.windows import Windows
+from spikefit.models.likelihood import posterior_mean
+from spikefit.models.poglm import POGLMNetwork
+from spikefit.prob.estimators import get_estimator
+from spikefit.prob.protocol import Estimator
+from spikefit.prob.single import single_spike_estimator
+
+FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
+STEPS_PER_PASS = 20
+
+
+def train_candidate(
+    problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks
+) -> tuple[POGLMNetwork, POGLMNetwork, bool, dict[str, list[float]]]:
+    """Train one candidate; the model that is scored, the one that is reported, whether it converged, its history."""
+    settings = problem.settings
+    n_first = n_start(n_hidden)
+    model = POGLMNetwork(
+        len(problem.counts),
+        n_first,
+        problem.basis,
+        link=settings.link,
+        family=settings.family,
+        n_restarts=settings.restarts,
+    )
+    n_train = problem.split.n_train
+    batch_bins = min(max(n_train // STEPS_PER_PASS, FEWEST_BATCH_BINS), MOST_BATCH_BINS)
+    train = problem.windows(problem.split.train, CORE_BINS)
+    training = Training(
+        model,
+        n_hidden=n_hidden,
+        train=train,
+        heldout=problem.windows(problem.split.heldout, HELDOUT_CORE_BINS),
+        everything=problem.windows(problem.split.everything, CORE_BINS),
+        estimator=choose_estimator(settings),
+        settings=LoopSettings(
+            learning_rate=settings.learning_rate,
+            n_draws=settings.n_draws,
+            ridge=settings.ridge,
+            batch_windows=max(1, batch_bins // max(1, train.core)),
+        ),
+        max_epochs=settings.max_epochs,
+        seed=settings.seed,
+        name_unit=lambda index: [*problem.unit_ids, *(f"hidden-{h}" for h in range(n_first))][index],
+    )
+    path = None if hooks.checkpoints is None else hooks.checkpoints / f"hidden-{n_hidden}.safetensors"
+    if path is not None and hooks.resume and path.exists():
+        training.restore(*load_checkpoint(path, problem.identity, problem.device))
+    else:
+        generator = torch.Generator().manual_seed(settings.seed)
+        factors = restart_factors(design, fit, n_first, n_hidden, settings)
+        start_from_factors(model, factors, problem.mean_count, train, generator)
+    hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}", None)
+
+    def checkpoint(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        stopping = hooks.should_stop()
+        due = time.monotonic() - hooks.last_checkpoint >= hooks.checkpoint_every_s
+        # A finished candidate is kept too: a run over several resumes at the next one.
+        if path is not None and (stopping or due or values["phase"] == "done"):
+            save_checkpoint(path, tensors, values, problem.identity)
+            hooks.last_checkpoint = time.monotonic()
+        if stopping:
+            hooks.stop()
+
+    def tell(state: TrainingState, bound: float) -> None:
+        hooks.update(state.epoch, nats_per_bin=bound - problem.factorials_per_bin)
+
+    trained = training.run(on_epoch=tell, checkpoint=checkpoint)
+    return trained.scored, trained.reported, trained.converged, trained.history
+
+
+def choose_estimator(settings: FitSettings) -> Estimator:
+    """The gradient estimator that goes with the posterior's family."""
+    if settings.family == "categorical":
+        return single_spike_estimator(settings.estimator, temperature=settings.temperature)
+    return get_estimator(settings.estimator, temperature=settings.temperature)
+
+
+def restart_factors(design: Design, fit: GLMFit, n_first: int, n_hidden: int, settings: FitSettings) -> list[Tensor]:
+    """Factors for every restart: as many as the model holds, then as few as were asked for, then in between."""
+    out = []
+    for restart in range(settings.restarts):
+        n = n_first - restart % (n_first - n_hidden + 1)
+        loadings = residual_factors(design, fit, n_factors=n, link=settings.link)
+        if restart > n_first - n_hidden:
+            generator = torch.Generator().manual_seed(settings.seed + restart)
+            jitter = torch.randn(loadings.shape, dtype=torch.float64, generator=generator)
+            loadings = loadings * torch.exp(0.5 * jitter)
+        out.append(torch.nn.functional.pad(loadings, (0, n_first - n)))
+    return out
+
+
+def poglm_outcome(
+    problem: Problem,
+    model: POGLMNetwork,
+    converged: bool,
+    history: Mapping[str, list[float]],
+    metrics: dict[str, Any],
+    began: float,
+) -> FittedNetwork:
+    """The trained network with its hidden units in order and their activity on all bins.
+
+    Args:
+        problem: what was fitted.
+        model: the model that is reported; one restart.
+        converged: whether its training had.
+        history: series over epochs.
+        metrics: scores that were taken before; added to.
+        began: when the fit began, on the clock of `time.perf_counter`.
+    """
+    everything = problem.windows(problem.split.everything, HELDOUT_CORE_BINS)
+    bins, expected = posterior_counts(model, everything)
+    model, expected = _strongest_first(model, expected)
+    metrics |= {
+        "converged": converged,
+        "elbo_per_bin": poglm_nats(model, everything).sum().item() / everything.n_bins - problem.factorials_per_bin,
+        "std_error_method": None,
+        "fit_s": time.perf_counter() - began,
+    }
+    with torch.no_grad():
+        filters = model.coupling_filters()[0].double().cpu().numpy()
+    n_units = len(filters)
+    series = {name: np.array(values, dtype=np.float64) for name, values in history.items()}
+    for name in series:
+        if not name.endswith("_step"):
+            series[name] = series[name] - problem.factorials_per_bin
+    series["step"] = series.pop("objective_step")
+    return FittedNetwork(
+        parameters={name: p.detach()[0].cpu().numpy() for name, p in model.named_parameters()}
+        | {"basis": problem.basis.cpu().numpy()},
+        coupling_filters=filters,
+        baseline=model.baseline.detach()[0].double().cpu().numpy(),
+        std_error=np.full((n_units, n_units), np.nan),
+        hidden_count=expected,
+        hidden_bins=bins,
+        metrics=metrics,
+        history=series,
+        notes=notes_on(metrics, converged),
+    )
+
+
+@torch.no_grad()
+def posterior_counts(model: POGLMNetwork, windows: Windows) -> tuple[NDArray[np.int64], Array]:
+    """Posterior expected hidden counts of a model of one restart, in the windows' scored bins; (bin,), (bin, hidden)."""
+    bins, rows = [], []
+    per_batch = max(1, 8192 // max(1, windows.core))
+    at = 0
+    for batch in windows.batches(per_batch):
+        log_rate = model.posterior(model.posterior.features(batch.counts))[:, 0, :, model.n_lags :]
+        expected = posterior_mean(log_rate, model.family).double().cpu().numpy()
+        for one in expected:
+            start, length = int(windows.starts[at]), int(windows.lengths[at])
+            bins.append(np.arange(start, start + length))
+            rows.append(one[:, :length].T)
+            at += 1
+    return np.concatenate(bins), np.concatenate(rows)
+
+
+@torch.no_grad()
+def _strongest_first(model: POGLMNetwork, expected: Array) -> tuple[POGLMNetwork, Array]:
+    """Order hidden units by how much their fluctuations move the visible ones."""
+    filters = model.coupling_filters()[0, : model.n_visible, model.n_visible :].sum(-1)
+    strength = filters.norm(dim=0).cpu().numpy() * expected.std(axis=0)
+    order = np.argsort(-strength, kind="stable")
+    return keep_hidden(model, torch.from_numpy(order)[None]), expected[:, order]

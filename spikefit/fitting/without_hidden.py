@@ -1,0 +1,91 @@
+"""The fully observed candidate: the GLM at its optimum, on the training bins for its scores and on all for the report."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikefit.fitting.design import Design
+from spikefit.fitting.device import float64_device
+from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
+from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
+from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.models.coupling import filters_from_weights
+
+
+def fit_observed(
+    problem: Problem, ranges: NDArray[np.int64], hooks: Hooks, start: GLMFit | None
+) -> tuple[Design, GLMFit]:
+    """Fit the GLM to some of the bins; also give the design it was fitted on."""
+    where = float64_device(problem.device)
+    design = Design(problem.counts.to(where), ranges, problem.basis.to(where), cache_bytes=feature_cache_bytes())
+    # The penalty belongs to the whole recording: a part of it gets its share.
+    share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
+
+    def tell(iteration: int, objective: float, decrement: float) -> None:
+        hooks.update(iteration, nats_per_bin=objective / design.n_bins, nats_to_go=decrement)
+        if hooks.should_stop():
+            hooks.stop()
+
+    fit = fit_glm(
+        design, ridge=problem.settings.ridge * share, link=problem.settings.link, start=start, on_iteration=tell
+    )
+    return design, fit
+
+
+def feature_cache_bytes() -> int:
+    """How much of the features may be kept between passes: a quarter of the machine's memory, 2 GB at most."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        total = 4 * 1024**3
+    return min(total // 4, 2 * 1024**3)
+
+
+def glm_outcome(
+    problem: Problem, on_train: GLMFit, metrics: dict[str, Any], hooks: Hooks, began: float
+) -> FittedNetwork:
+    """The fit to all bins, with the errors of its couplings.
+
+    Args:
+        problem: what was fitted.
+        on_train: the fit to the training bins, to start from.
+        metrics: scores that were taken before; added to.
+        hooks: progress.
+        began: when the fit began, on the clock of `time.perf_counter`.
+    """
+    settings = problem.settings
+    design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
+    basis = problem.basis.to(design.device)
+    std_error, how = connectivity_errors(design, fit, basis, ridge=settings.ridge, link=settings.link)
+    filters = filters_from_weights(fit.weights, basis.double()).cpu().numpy()
+    n_bins = design.n_bins
+    metrics |= {
+        "converged": fit.converged and on_train.converged,
+        # Nothing is hidden, so the bound is the likelihood itself; the penalty is no part of it.
+        "elbo_per_bin": glm_log_likelihood(design, fit, link=settings.link).sum().item() / n_bins,
+        "std_error_method": how,
+        "ci_level": CI_LEVEL,
+        "fit_s": time.perf_counter() - began,
+    }
+    objective = np.array(fit.objective) / n_bins - problem.factorials_per_bin
+    return FittedNetwork(
+        parameters={
+            "basis": problem.basis.cpu().numpy(),
+            "baseline": fit.baseline.cpu().numpy(),
+            "visible_weights": fit.weights.cpu().numpy(),
+        },
+        coupling_filters=filters,
+        baseline=fit.baseline.cpu().numpy(),
+        std_error=std_error.cpu().numpy(),
+        hidden_count=np.empty((0, 0)),
+        hidden_bins=np.empty(0, dtype=np.int64),
+        metrics=metrics,
+        history={"step": np.arange(len(objective), dtype=np.float64), "objective": objective},
+        notes=notes_on(metrics, fit.converged),
+    )

@@ -1,0 +1,104 @@
+"""JSON schemas of `metrics.json` and `provenance.json`: what other programs may rely on.
+
+Further keys may come at any time; those named here keep their name, type and unit as long as the format version stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def _number(text: str) -> dict[str, Any]:
+    # A number that could not be computed is null: JSON has no NaN.
+    return {"type": ["number", "null"], "description": text}
+
+
+def _count(text: str) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 0, "description": text}
+
+
+METRICS_SCHEMA: dict[str, Any] = {
+    "$schema": _DRAFT,
+    "title": "metrics.json of a spikefit result",
+    "type": "object",
+    "properties": {
+        "heldout_nats_per_bin": _number(
+            "log-likelihood (its bound with hidden units) of the held-out bins, nats per bin"
+        ),
+        "heldout_bits_per_spike": _number("the same above constant rates, bits per spike"),
+        "elbo_per_bin": _number("objective on the fitted bins, nats per bin"),
+        "n_visible": _count("recorded units"),
+        "n_hidden": _count("hidden units"),
+        "n_bins": _count("bins in all"),
+        "converged": {"type": "boolean", "description": "whether the fit met its stopping rule"},
+        "fit_s": _number("time of the optimisation alone, seconds"),
+        "wall_s": _number("time of the whole run, seconds"),
+        "peak_rss_bytes": _number("largest resident memory of the process, bytes"),
+        "device": {"type": "string", "description": "where the fit ran: cpu, cuda:0, mps"},
+        "h0_heldout_nats_per_bin": _number("held-out score of the fit without hidden units, nats per bin"),
+        "heldout_gain_nats_per_bin": _number("held-out score above the fit without hidden units, nats per bin"),
+        "heldout_gain_se": _number("standard error of that gain, paired over bins, nats per bin"),
+        "candidates": {
+            "type": "array",
+            "description": "one entry for each number of hidden units that was tried",
+            "items": {
+                "type": "object",
+                "properties": {"n_hidden": _count("hidden units"), "heldout_nats_per_bin": _number("as above")},
+                "required": ["n_hidden"],
+            },
+        },
+    },
+    "required": [
+        *("heldout_nats_per_bin", "heldout_bits_per_spike", "elbo_per_bin", "n_visible", "n_hidden", "n_bins"),
+        *("converged", "fit_s", "wall_s", "peak_rss_bytes", "device"),
+    ],
+}
+
+PROVENANCE_SCHEMA: dict[str, Any] = {
+    "$schema": _DRAFT,
+    "title": "provenance.json of a spikefit result",
+    "type": "object",
+    "properties": {
+        "versions": {
+            "type": "object",
+            "description": "versions of spikefit and the libraries it used",
+            "additionalProperties": {"type": ["string", "null"]},
+            "required": ["spikefit", "python", "numpy"],
+        },
+        "device": {"type": "string", "description": "where the fit ran"},
+        "argv": {"type": "array", "items": {"type": "string"}, "description": "the command as it was typed"},
+        "seed": {"type": ["integer", "null"], "description": "seed of all randomness"},
+        "input": {
+            "type": "object",
+            "description": "the recording",
+            "properties": {
+                "path": {"type": "string"},
+                "bytes": _count("size of the file"),
+                "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+            },
+            "required": ["path", "bytes", "sha256"],
+        },
+        "wall_s": _number("time of the whole run, seconds"),
+        "cpu_s": _number("processor time of the whole run, seconds"),
+        "peak_rss_bytes": _number("largest resident memory of the process, bytes"),
+        "warnings": {"type": "array", "items": {"type": "string"}, "description": "doubts about the input or the fit"},
+        "config_origin": {
+            "type": "object",
+            "description": "where each value of the configuration came from, by dotted key",
+            "additionalProperties": {"type": "string"},
+        },
+    },
+    "required": [
+        "versions",
+        "device",
+        "argv",
+        "seed",
+        "input",
+        "wall_s",
+        "peak_rss_bytes",
+        "warnings",
+        "config_origin",
+    ],
+}

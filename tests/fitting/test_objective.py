@@ -1,0 +1,407 @@
+"""The bound over windows: against enumeration of the hidden counts, and unmoved by how the recording is cut."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy import special, stats
+from torch import Tensor
+
+from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.loop import judge
+from spikefit.fitting.objective import elbo, hard_draws
+from spikefit.fitting.scores import glm_nats, poglm_nats
+from spikefit.fitting.windows import WindowBatch, Windows
+from spikefit.models.coupling import history_features
+from spikefit.models.likelihood import hidden_divergence
+from spikefit.models.poglm import POGLMNetwork
+from spikefit.prob import effect_by_trial, get_estimator, poisson_correction, poisson_log_prob
+from spikefit.prob.estimators import PathwiseDraws
+from spikefit.prob.single import single_spike_estimator
+from spikefit.spikes import Counts
+
+MakeModel = Callable[..., POGLMNetwork]
+MakeCounts = Callable[..., Counts]
+
+
+def windows_of(model: POGLMNetwork, counts: Counts, core_bins: int, offsets: np.ndarray | None = None) -> Windows:
+    """Windows over all bins with a whole history; `offsets` pretends other segments."""
+    usable = np.stack([counts.segment_offsets[:-1] + model.n_lags, counts.segment_offsets[1:]], axis=1)
+    by_unit = torch.from_numpy(np.ascontiguousarray(counts.counts.T))
+    return Windows(
+        by_unit,
+        counts.segment_offsets if offsets is None else offsets,
+        usable,
+        context=model.context,
+        core_bins=core_bins,
+        dtype=model.basis.dtype,
+    )
+
+
+def expected_as_drawn(expected: Tensor) -> PathwiseDraws:
+    """The expected counts themselves for draws: nothing is left to chance."""
+    return PathwiseDraws(expected[None])
+
+
+def totals(model: POGLMNetwork, windows: Windows) -> Tensor:
+    """Bound of every window with nothing left to chance."""
+    parts = [elbo(model, batch, expected_as_drawn).total[0] for batch in windows.batches(7)]
+    return torch.cat(parts).detach()
+
+
+# -- how the recording is cut ----------------------------------------------------------------------------------------
+
+
+def test_the_objective_does_not_move_with_the_length_of_the_windows(
+    make_model: MakeModel, segmented: MakeCounts
+) -> None:
+    model = make_model(3, 2, n_lags=4, n_restarts=2)
+    counts = segmented([700, 90, 1301])
+    whole = totals(model, windows_of(model, counts, 10_000)).sum(0)
+    for core_bins in (650, 325, 50, 7):
+        cut = totals(model, windows_of(model, counts, core_bins)).sum(0)
+        torch.testing.assert_close(cut, whole, rtol=1e-11, atol=0)
+    # Were each window cut off from its true context, the objective would move by far more.
+    edges = windows_of(model, counts, 50).starts - model.n_lags
+    islands = np.append(np.unique(edges), counts.segment_offsets[-1])
+    cut_off = totals(model, windows_of(model, counts, 50, offsets=islands)).sum(0)
+    assert ((cut_off - whole).abs() > 1.0).all()
+
+
+@pytest.mark.statistical
+def test_with_random_draws_it_moves_no_further_than_monte_carlo_error(
+    make_model: MakeModel, segmented: MakeCounts
+) -> None:
+    """Means over 400 draws at two window lengths, five standard errors apart at most: one false alarm in 10⁶."""
+    model = make_model(3, 2, n_lags=4)
+    counts = segmented([600])
+    estimator = get_estimator("eat-cubic", temperature=0.5)
+    generator = torch.Generator().manual_seed(1)
+
+    def by_draw(core_bins: int) -> Tensor:
+        windows = windows_of(model, counts, core_bins)
+        batch = windows.batch(torch.arange(len(windows)))
+        bound = elbo(model, batch, lambda rate: estimator.draw(rate, n_draws=400, generator=generator))
+        return bound.total.detach().sum((1, 2))
+
+    long, short = by_draw(1000), by_draw(40)
+    error = (long.var() / len(long) + short.var() / len(short)).sqrt()
+    assert (long.mean() - short.mean()).abs() < 5 * error
+    assert error < 0.002 * long.mean().abs()  # fine enough to see what matters
+
+
+def test_training_windows_of_one_bin_and_of_all_bins_have_the_same_gradient(
+    make_model: MakeModel, segmented: MakeCounts
+) -> None:
+    counts = segmented([150], n_units=2)
+    gradients = []
+    for core_bins in (1000, 20):
+        model = make_model(2, 1, n_lags=3, seed=5)
+        windows = windows_of(model, counts, core_bins)
+        elbo(model, windows.batch(torch.arange(len(windows))), expected_as_drawn).total.sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-9, atol=1e-9)
+
+
+# -- gaps ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("score", ["elbo", "posterior", "glm"])
+def test_what_happens_in_one_segment_leaves_the_next_bit_for_bit(
+    make_model: MakeModel, segmented: MakeCounts, score: str
+) -> None:
+    model = make_model(3, 2, n_lags=4)
+    counts = segmented([300, 400])
+    other = segmented([300, 400])
+    other.counts[:300] = segmented([300], seed=9, expected=1.0).counts
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(3, 3 * model.basis.shape[1], dtype=torch.float64, generator=generator)
+    glm = GLMFit(weights, torch.full((3,), -2.0, dtype=torch.float64), torch.zeros(3), converged=True)
+
+    def of_second(recording: Counts, offsets: np.ndarray | None) -> Tensor:
+        windows = windows_of(model, recording, 100, offsets)
+        second = torch.from_numpy(np.flatnonzero(windows.starts >= 300))
+        if score == "elbo":
+            return totals(model, windows)[second]
+        if score == "glm":
+            return glm_nats(glm, windows, model.basis, "softplus")[second]
+        return model.posterior(model.posterior.features(windows.batch(second).counts)).detach()
+
+    assert torch.equal(of_second(counts, None), of_second(other, None))
+    if score == "glm":  # its history alone never leaves the scored range's own segment
+        return
+    # The twin: as one segment, what was before the gap reaches behind it.
+    merged = np.array([0, 700])
+    assert not torch.equal(of_second(counts, merged), of_second(other, merged))
+
+
+def test_the_future_does_not_reach_back_over_a_gap(make_model: MakeModel, segmented: MakeCounts) -> None:
+    model = make_model(3, 2, n_lags=4)
+    counts, other = segmented([300, 400]), segmented([300, 400])
+    other.counts[300:] = segmented([400], seed=9, expected=1.0).counts
+
+    def of_first(recording: Counts, offsets: np.ndarray | None) -> Tensor:
+        windows = windows_of(model, recording, 100, offsets)
+        return totals(model, windows)[torch.from_numpy(np.flatnonzero(windows.starts < 300))]
+
+    assert torch.equal(of_first(counts, None), of_first(other, None))
+    merged = np.array([0, 700])
+    assert not torch.equal(of_first(counts, merged), of_first(other, merged))
+
+
+# -- without hidden effects ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["poisson", "categorical"])
+def test_hidden_units_without_effect_leave_the_glm_less_their_divergence(
+    make_model: MakeModel, segmented: MakeCounts, family: str
+) -> None:
+    model = make_model(3, 2, n_lags=4, family=family)
+    with torch.no_grad():
+        model.hidden_weights[:, :3] = 0  # on visible units; on one another they may act
+        model.hidden_weights[:, 3:] = 0
+    counts = segmented([500, 200])
+    windows = windows_of(model, counts, 60)
+    glm = GLMFit(model.visible_weights[0, :3], model.baseline[0, :3], torch.zeros(3), converged=True)
+    likelihood = glm_nats(glm, windows, model.basis, "softplus")
+    batch = windows.batch(torch.arange(len(windows)))
+    bound = elbo(model, batch, hard_draws(model, 5, torch.Generator().manual_seed(0)))
+    for draw in bound.visible[..., 0].detach():
+        torch.testing.assert_close(draw, likelihood, rtol=1e-12, atol=1e-12)
+    # The divergence is closed form, and no draw moves it.
+    history_end = batch.counts.shape[-1] - model.context[1]
+    history = history_features(batch.counts[..., model.n_lags : history_end], model.basis)
+    log_rate = model.posterior(model.posterior.features(batch.counts))[..., model.n_lags :]
+    prior = model.visible_drive(history)[None, ..., 3:, :]
+    divergence = hidden_divergence(log_rate, prior, batch.scored, link="softplus", family=family)
+    torch.testing.assert_close(bound.divergence, divergence.expand(5, -1, -1, -1), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        bound.total[:, :, 0], (likelihood - divergence[0, :, 0].sum(-1)).expand(5, -1), rtol=1e-11, atol=1e-11
+    )
+
+
+# -- against enumeration ---------------------------------------------------------------------------------------------
+
+LARGEST = 9  # hidden counts are enumerated from 0 to here; P(more) < 1e-9 at these expected counts
+
+
+@dataclasses.dataclass
+class Tiny:
+    """One lag, two scored bins: the hidden bins that matter are the one before and the first, for every hidden unit."""
+
+    model: POGLMNetwork
+    batch: WindowBatch
+
+    @property
+    def rate(self) -> Tensor:
+        """(hidden, bin): one bin of context and the two scored ones."""
+        return self.model.posterior(self.model.posterior.features(self.batch.counts))[0, 0].exp()
+
+    def configurations(self) -> Tensor:
+        """All counts of the hidden units in the bin before and in the first scored bin; (configuration, hidden, 2)."""
+        n, largest = self.model.n_hidden, 1 if self.model.family == "categorical" else LARGEST
+        table = list(itertools.product(range(largest + 1), repeat=2 * n))
+        return torch.tensor(table, dtype=torch.float64).reshape(-1, n, 2)
+
+    def weights(self) -> Tensor:
+        """q of every configuration."""
+        rate, z = self.rate[:, :2], self.configurations()
+        if self.model.family == "categorical":
+            return torch.where(z > 0, -torch.expm1(-rate), torch.exp(-rate)).prod(2).prod(1)
+        return poisson_log_prob(rate, z).sum((1, 2)).exp()
+
+
+def make_tiny(make_model: MakeModel, family: str) -> Tiny:
+    model = make_model(2, 2, n_lags=1, n_functions=1, size=0.7, seed=11, family=family)
+    with torch.no_grad():
+        model.posterior.offset.fill_(-0.7)
+    counts = torch.tensor([[[1.0, 0, 2, 1, 0], [0, 1, 0, 3, 1]]], dtype=torch.float64)
+    assert model.context == (2, 1)
+    return Tiny(model, WindowBatch(counts, None, 2))
+
+
+@pytest.fixture
+def tiny(make_model: MakeModel) -> Tiny:
+    return make_tiny(make_model, "poisson")
+
+
+@pytest.fixture(params=["poisson", "categorical"])
+def tiny_of_a_family(make_model: MakeModel, request: pytest.FixtureRequest) -> Tiny:
+    return make_tiny(make_model, request.param)
+
+
+def written_out(tiny: Tiny) -> tuple[float, float]:
+    """The bound and the log-evidence of the two scored bins, from the model's definition, in NumPy."""
+    model = tiny.model
+    x = tiny.batch.counts[0].numpy()
+    filters = model.coupling_filters()[0, :, :, 0].detach().numpy()
+    baseline = model.baseline[0].detach().numpy()
+    rate = tiny.rate.detach().numpy()
+    binary = model.family == "categorical"
+    n = model.n_visible
+    z = tiny.configurations().numpy()
+    value = np.zeros(len(z))
+    law = (lambda x, own: stats.bernoulli.pmf(x, -np.expm1(-own))) if binary else stats.poisson.pmf
+    weight = law(z[:, :, 0], rate[:, 0]).prod(axis=1)
+    joint = weight.copy()
+    weight = weight * law(z[:, :, 1], rate[:, 1]).prod(axis=1)
+    for place in range(2):  # the first scored bin is bin 2 of x
+        past = np.concatenate([np.broadcast_to(x[:, 1 + place], (len(z), n)), z[:, :, place]], axis=1)
+        expected = np.logaddexp(0, baseline + past @ filters.T)
+        seen, prior, own = x[:, 2 + place], expected[:, n:], rate[:, 1 + place]
+        log_visible = (stats.poisson.logpmf(seen, expected[:, :n]) + special.gammaln(seen + 1)).sum(axis=1)
+        possible = np.arange(2 if binary else 40)[:, None, None]
+        q = np.broadcast_to(law(possible, own), (len(possible), *prior.shape))
+        value += log_visible - (q * (np.log(q) - stats.poisson.logpmf(possible, prior))).sum(axis=(0, 2))
+        joint *= np.exp(log_visible)
+        if place == 0:  # spikes in the last bin act on nothing that is scored, and sum to one
+            joint *= stats.poisson.pmf(z[:, :, 1], prior).prod(axis=1)
+    return float(weight @ value), float(np.log(joint.sum()))
+
+
+def at_configurations(tiny: Tiny) -> Tensor:
+    """The bound of every configuration by the code that trains."""
+    n = tiny.model.n_hidden
+
+    def draw(expected: Tensor) -> PathwiseDraws:
+        table = torch.cat([tiny.configurations(), torch.zeros(len(tiny.configurations()), n, 1).double()], dim=2)
+        return PathwiseDraws(table[:, None, None])
+
+    return elbo(tiny.model, tiny.batch, draw).total[:, 0, 0]
+
+
+def exact_gradient(tiny: Tiny) -> Tensor:
+    """Of the bound in all parameters, through every hidden count weighed by its probability."""
+    (tiny.weights() * at_configurations(tiny)).sum().backward()
+    return take_gradient(tiny.model)
+
+
+def take_gradient(model: POGLMNetwork) -> Tensor:
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+    model.zero_grad()
+    return torch.cat([part.flatten() for part in parts])
+
+
+def test_the_bound_equals_its_definition_and_lies_below_the_evidence(tiny_of_a_family: Tiny) -> None:
+    tiny = tiny_of_a_family
+    bound, evidence = written_out(tiny)
+    enumerated = (tiny.weights() * at_configurations(tiny)).sum().item()
+    assert tiny.weights().sum().item() == pytest.approx(1, abs=1e-8)
+    assert enumerated == pytest.approx(bound, abs=1e-6)
+    assert bound < evidence - 0.01
+
+
+@pytest.mark.statistical
+def test_hard_draws_estimate_the_bound(tiny_of_a_family: Tiny, assert_mean: Callable[..., None]) -> None:
+    """Six standard errors: one false alarm in five hundred million."""
+    tiny = tiny_of_a_family
+    bound, evidence = written_out(tiny)
+    draws = (
+        elbo(tiny.model, tiny.batch, hard_draws(tiny.model, 40_000, torch.Generator().manual_seed(2)))
+        .total[:, 0, 0]
+        .detach()
+    )
+    assert_mean(draws, torch.tensor(bound))
+    with pytest.raises(AssertionError, match="standard errors"):
+        assert_mean(draws, torch.tensor(evidence))
+
+
+def sampled_gradients(tiny: Tiny, draw: Callable[[Tensor], object], n_batches: int) -> Tensor:
+    """Gradients of independent batches of many copies of the window, per copy."""
+    copies = 400
+    batch = WindowBatch(tiny.batch.counts.expand(copies, -1, -1).contiguous(), None, 2 * copies)
+    out = []
+    for _ in range(n_batches):
+        bound = elbo(tiny.model, batch, draw)
+        (bound.total.mean(0).sum() + bound.correction).backward()
+        out.append(take_gradient(tiny.model) / copies)
+    return torch.stack(out)
+
+
+@pytest.mark.statistical
+def test_the_score_estimator_has_the_enumerated_gradient(tiny: Tiny, assert_mean: Callable[..., None]) -> None:
+    """Every parameter within six standard errors: one false alarm in ten million."""
+    exact = exact_gradient(tiny)
+    generator = torch.Generator().manual_seed(3)
+    estimator = get_estimator("score")
+    found = sampled_gradients(tiny, lambda rate: estimator.draw(rate, n_draws=4, generator=generator), 60)
+    moving = found.std(0) > 1e-12
+    torch.testing.assert_close(found.mean(0)[~moving], exact[~moving], rtol=1e-6, atol=1e-6)
+    assert_mean(found[:, moving], exact[moving])
+    # Without its correction the gradient of the posterior is wrong, and that is seen.
+    plain = sampled_gradients(tiny, lambda rate: hard_draws(tiny.model, 4, generator)(rate.detach()), 60)
+    with pytest.raises(AssertionError, match="standard errors"):
+        assert_mean(plain[:, moving], exact[moving])
+
+
+@pytest.mark.statistical
+def test_the_effect_of_one_more_spike_gives_the_enumerated_gradient(
+    tiny: Tiny, assert_mean: Callable[..., None]
+) -> None:
+    """The `exact` estimator's identity on the bound itself; six standard errors: one false alarm in ten million."""
+    exact = exact_gradient(tiny)
+    estimator = get_estimator("exact")
+    generator = torch.Generator().manual_seed(4)
+    found = []
+    for _ in range(40):
+        rates = tiny.model.posterior(tiny.model.posterior.features(tiny.batch.counts)).exp()
+        draws = estimator.draw(rates, n_draws=200, generator=generator)
+
+        def bound_of(counts: Tensor) -> Tensor:
+            return elbo(tiny.model, tiny.batch, lambda _: PathwiseDraws(counts)).total[:, 0, 0]
+
+        effect = effect_by_trial(bound_of, draws.counts)
+        (bound_of(draws.counts).mean() + poisson_correction(rates, effect)).backward()
+        found.append(take_gradient(tiny.model))
+    gradients = torch.stack(found)
+    moving = gradients.std(0) > 1e-12
+    torch.testing.assert_close(gradients.mean(0)[~moving], exact[~moving], rtol=1e-6, atol=1e-6)
+    assert_mean(gradients[:, moving], exact[moving])
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", ["eat-cubic", "eat-sigmoid"])
+def test_soft_counts_come_close_to_the_enumerated_gradient(tiny_of_a_family: Tiny, name: str) -> None:
+    """Soft counts are biased by design; at a sharp edge little is left of it."""
+    tiny = tiny_of_a_family
+    exact = exact_gradient(tiny)
+    make = single_spike_estimator if tiny.model.family == "categorical" else get_estimator
+    estimator = make(name, temperature=0.1)
+    generator = torch.Generator().manual_seed(5)
+    found = sampled_gradients(tiny, lambda rate: estimator.draw(rate, n_draws=4, generator=generator), 60).mean(0)
+    assert torch.nn.functional.cosine_similarity(found, exact, dim=0) > 0.995
+    assert (found - exact).norm() < 0.1 * exact.norm()
+    without = sampled_gradients(tiny, lambda rate: hard_draws(tiny.model, 4, generator)(rate.detach()), 20).mean(0)
+    assert (without - exact).norm() > 0.1 * exact.norm()
+
+
+# -- judging ---------------------------------------------------------------------------------------------------------
+
+
+def test_judging_repeats_bit_for_bit_and_restarts_do_not_mix(make_model: MakeModel, segmented: MakeCounts) -> None:
+    model = make_model(3, 2, n_lags=4, n_restarts=2)
+    windows = windows_of(model, segmented([500]), 100)
+    first = judge(model, windows)
+    assert torch.equal(first, judge(model, windows))
+    assert first.shape == (len(windows), 2)
+    assert first.dtype == torch.float64
+    with torch.no_grad():
+        model.baseline[1] -= 1.0
+    second = judge(model, windows)
+    assert not torch.equal(first[:, 1], second[:, 1])
+
+
+@pytest.mark.statistical
+def test_the_score_of_a_model_is_its_expected_bound(make_model: MakeModel, segmented: MakeCounts) -> None:
+    """Eight draws against four hundred, within six standard errors of the eight."""
+    model = make_model(3, 1, n_lags=4)
+    windows = windows_of(model, segmented([800]), 100)
+    batch = windows.batch(torch.arange(len(windows)))
+    many = elbo(model, batch, hard_draws(model, 400, torch.Generator().manual_seed(6))).total[..., 0].detach().sum(1)
+    score = poglm_nats(model, windows).sum()
+    assert (score - many.mean()).abs() < 6 * many.std() / 8**0.5

@@ -1,0 +1,122 @@
+"""Standard errors against the information matrix written out, and how often their intervals hold the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from spikefit.fitting import uncertainty
+from spikefit.fitting.design import Design
+from spikefit.fitting.glm import GLMFit, fit_glm
+from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
+from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.models.basis import make_basis
+from spikefit.simulate import Network, simulate
+from spikefit.spikes import Counts
+
+BASIS = torch.from_numpy(make_basis("raised-cosine-log", window_s=0.05, bin_width_s=0.01, n_functions=2))
+N_LAGS = len(BASIS)
+
+
+def make_design(counts: Counts) -> Design:
+    by_unit = torch.from_numpy(np.ascontiguousarray(counts.counts.T))
+    return Design(by_unit, np.array([[N_LAGS, counts.n_bins]]), BASIS, cache_bytes=10**8)
+
+
+def naive_errors(design: Design, fit: GLMFit, ridge: float, link: str) -> np.ndarray:
+    """Unit by unit: invert the information of weights and baseline, and project on each sender's sum over lags."""
+    features = torch.cat([f for f, _ in design.blocks()], dim=1).numpy()
+    with_one = np.concatenate([features, np.ones((1, features.shape[1]))])
+    sums = BASIS.numpy().sum(axis=0)
+    out = np.empty((design.n_units, design.n_units))
+    for post in range(design.n_units):
+        drive = fit.weights[post].numpy() @ features + fit.baseline[post].item()
+        expected = np.exp(drive) if link == "exp" else np.logaddexp(0, drive)
+        slope = expected if link == "exp" else 1 / (1 + np.exp(-drive))
+        information = (with_one * (slope**2 / expected)) @ with_one.T
+        information += np.diag([ridge] * len(features) + [0.0])
+        covariance = np.linalg.inv(information)
+        for pre in range(design.n_units):
+            own = slice(pre * len(sums), (pre + 1) * len(sums))
+            out[post, pre] = np.sqrt(sums @ covariance[own, own] @ sums)
+    return out
+
+
+@pytest.mark.parametrize("ridge", [0.0, 5.0])
+@pytest.mark.parametrize("link", ["softplus", "exp"])
+def test_the_errors_are_those_of_the_inverse_information(small_counts: Counts, link: str, ridge: float) -> None:
+    design = make_design(small_counts)
+    fit = fit_glm(design, ridge=ridge, link=link)
+    errors, how = connectivity_errors(design, fit, BASIS, ridge=ridge, link=link)
+    assert how == "information"
+    np.testing.assert_allclose(errors.numpy(), naive_errors(design, fit, ridge, link), rtol=1e-5)
+
+
+def test_the_shared_information_is_right_where_all_bins_are_alike(
+    small_counts: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = make_design(small_counts)
+    fit = fit_glm(design, ridge=1e9)  # no couplings: every bin carries the same information
+    own, _ = connectivity_errors(design, fit, BASIS, ridge=2.0, link="softplus")
+    monkeypatch.setattr(uncertainty, "MOST_MULTIPLICATIONS", 0)
+    shared, how = connectivity_errors(design, fit, BASIS, ridge=2.0, link="softplus")
+    assert how == "shared information"
+    torch.testing.assert_close(shared, own, rtol=1e-3, atol=0)
+
+
+def test_the_shared_information_is_close_in_a_coupled_network(
+    small_counts: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = make_design(small_counts)
+    fit = fit_glm(design, ridge=1.0)
+    own, _ = connectivity_errors(design, fit, BASIS, ridge=1.0, link="softplus")
+    monkeypatch.setattr(uncertainty, "MOST_MULTIPLICATIONS", 0)
+    shared, _ = connectivity_errors(design, fit, BASIS, ridge=1.0, link="softplus")
+    assert (shared / own).log().abs().median() < 0.2
+
+
+def test_a_silent_sender_has_a_finite_error(small_counts: Counts) -> None:
+    small = Counts(
+        counts=np.asfortranarray(small_counts.counts * np.array([1, 1, 1, 0], dtype=np.uint8)),
+        bin_width_s=0.01,
+        segment_offsets=small_counts.segment_offsets,
+        segment_start_s=small_counts.segment_start_s,
+        unit_ids=small_counts.unit_ids,
+    )
+    design = make_design(small)
+    errors, _ = connectivity_errors(design, fit_glm(design, ridge=1.0), BASIS, ridge=1.0, link="softplus")
+    assert torch.isfinite(errors).all()
+    # Nothing was seen of it, so the error is what the penalty alone allows.
+    np.testing.assert_allclose(errors[:3, 3].numpy(), BASIS.sum(0).norm().item(), rtol=1e-3)
+
+
+def test_the_level_of_the_intervals_is_what_they_say() -> None:
+    from scipy import stats
+
+    assert stats.norm.cdf(CI_SIGMAS) - stats.norm.cdf(-CI_SIGMAS) == pytest.approx(CI_LEVEL, abs=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.statistical
+def test_the_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """Coverage over 40 simulated recordings of 3 units, 360 pairs.
+
+    At a true coverage of 0.90 the share has a standard error of 0.016 were pairs independent; ±0.06 is then missed
+    less than once in five thousand runs.
+    """
+    rng = np.random.default_rng(0)
+    weights = rng.normal(scale=0.5, size=(3, 3, 2))
+    filters = weights @ BASIS.numpy().T  # what the basis can express, so that there is no bias
+    network = Network(filters, np.array([-1.5, -2.0, -1.0]), n_visible=3, bin_width_s=0.01)
+    inside, inside_half = [], []
+    for seed in range(40):
+        design = make_design(simulate(network, duration_s=50, seed=seed).visible_counts)
+        fit = fit_glm(design, ridge=0.0)
+        errors, _ = connectivity_errors(design, fit, BASIS, ridge=0.0, link="softplus")
+        found = (fit.weights.reshape(3, 3, 2) @ BASIS.T).sum(-1)
+        off = (found - torch.from_numpy(network.connectivity)).abs()
+        inside.append((off <= CI_SIGMAS * errors).double().mean().item())
+        inside_half.append((off <= 0.5 * CI_SIGMAS * errors).double().mean().item())
+    assert abs(np.mean(inside) - CI_LEVEL) < 0.06
+    assert abs(np.mean(inside_half) - CI_LEVEL) > 0.06  # errors half as large would be seen
