@@ -39,7 +39,9 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=20)
     parser.add_argument("--bins", type=int, default=60_000)
     parser.add_argument("--functions", type=int, default=8)
-    parser.add_argument("--compare", type=int, help="units given to scikit-learn, its time scaled to all (default: all)")
+    parser.add_argument(
+        "--compare", type=int, help="units given to scikit-learn, its time scaled to all (default: all)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -70,12 +72,12 @@ def main() -> None:
         ours = penalised(fit.weights[unit].numpy(), float(fit.baseline[unit]), features, targets[:, unit])
         behind.append(theirs - ours)
     theirs_s *= chosen.units / len(compared)
-    print("| units × bins × functions | ours, CPU s | scikit-learn newton-cholesky, CPU s | ratio | behind, nats | converged |")
+    print(
+        "| units × bins × functions | ours, CPU s | scikit-learn newton-cholesky, CPU s | ratio | behind, nats | converged |"
+    )
     print("| --- | --- | --- | --- | --- | --- |")
     size = f"{chosen.units} × {chosen.bins} × {chosen.functions}"
-    print(
-        f"| {size} | {ours_s:.2f} | {theirs_s:.1f} | {theirs_s / ours_s:.0f} | {max(behind):.4f} | {fit.converged} |"
-    )
+    print(f"| {size} | {ours_s:.2f} | {theirs_s:.1f} | {theirs_s / ours_s:.0f} | {max(behind):.4f} | {fit.converged} |")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,10 @@ class LoopSettings:
     batch_windows: int
 
 
+class _Diverged(Exception):
+    """A step went into NaN or out of all bounds."""
+
+
 class Loop:
     """Adam over windows.
 
@@ -91,8 +95,11 @@ class Loop:
         """
         for _ in range(MOST_RETRIES + 1):
             before = {name: tensor.clone() for name, tensor in self.tensors().items()}
-            objective = self._pass(start_rate, stop_rate)
-            if bool(torch.isfinite(objective).all()) and self._finite():
+            try:
+                objective = self._pass(start_rate, stop_rate)
+            except _Diverged:
+                objective = None
+            if objective is not None and bool(torch.isfinite(objective).all()) and self._finite():
                 return objective
             culprit = self._culprit()
             self.load_tensors(before)
@@ -128,6 +135,9 @@ class Loop:
         return total / n_scored
 
     def _draw(self, expected: Tensor) -> Draws:
+        # Estimators refuse what is no rate; here it is the sign that a step went wrong.
+        if not bool((expected <= 1e9).all()):
+            raise _Diverged
         return self.estimator.draw(expected, n_draws=self.settings.n_draws, generator=self.generator)
 
     def _penalty(self) -> Tensor:

@@ -261,7 +261,7 @@ def _restored(prefix: str, tensors: dict[str, Tensor], like: POGLMNetwork) -> PO
     own = {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
     if not own:
         return None
-    model = like.like(n_restarts=len(own["baseline"]))
+    model = like.like(n_hidden=own["posterior.offset"].shape[1], n_restarts=len(own["baseline"]))
     for name, parameter in model.named_parameters():
         parameter.copy_(own[name])
     return model
