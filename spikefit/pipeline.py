@@ -140,20 +140,24 @@ def read_recording(recording: Recording, config: Config) -> SpikeTrains:
     return trains
 
 
-def simulate_to_file(path: str | Path, *, config: Config | None = None, overwrite: bool = False) -> dict[str, Any]:
+def simulate_to_file(
+    path: str | Path, *, config: Config | None = None, overwrite: bool = False, dry_run: bool = False
+) -> dict[str, Any]:
     """Simulate a network and write what was recorded of it, with the truth beside it.
 
     Args:
         path: of the NWB file; the truth goes to `NAME.truth.h5` in the layout of `connectivity.h5`.
         config: its sections `simulate`, `model` and `run`.
         overwrite: replace files that are there.
+        dry_run: only say what would be made.
 
     Raises:
         UsageError: if a file is there already, or the network runs away.
     """
-    from spikefit.simulated_files import write_simulation
+    from spikefit.simulated_files import plan_simulation, write_simulation
 
-    return write_simulation(Path(path), config or Config(), overwrite=overwrite)
+    make = plan_simulation if dry_run else write_simulation
+    return make(Path(path), config or Config(), overwrite=overwrite)
 
 
 @dataclasses.dataclass

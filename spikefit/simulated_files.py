@@ -20,6 +20,8 @@ from spikefit.spikes import SpikeTrains
 # Simulations are no recordings of a day; one fixed date keeps equal seeds equal files.
 SESSION_START = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
+S_PER_BIN = 60e-6  # measured on one 2 GHz core, for some tens of units
+
 
 def write_simulation(path: Path, config: Config, *, overwrite: bool) -> dict[str, Any]:
     """Simulate as the config says, and write `path` and its `.truth.h5`.
@@ -30,12 +32,7 @@ def write_simulation(path: Path, config: Config, *, overwrite: bool) -> dict[str
     Raises:
         UsageError: if a file is there already, the place is no NWB file name, or the network runs away.
     """
-    if path.suffix != ".nwb":
-        raise UsageError(f"{path}: simulations are written as NWB, expected a name that ends in .nwb.")
-    truth_path = path.with_suffix(".truth.h5")
-    for place in (path, truth_path):
-        if place.exists() and not overwrite:
-            raise UsageError(f"{place}: there is a file already.", hint="pass --overwrite to replace it, or another -o")
+    truth_path = _places(path, overwrite=overwrite)
     wanted, model, seed = config.simulate, config.model, config.run.seed
     network = random_network(
         n_visible=wanted.neurons,
@@ -70,6 +67,40 @@ def write_simulation(path: Path, config: Config, *, overwrite: bool) -> dict[str
         ),
         "seed": seed,
     }
+
+
+def plan_simulation(path: Path, config: Config, *, overwrite: bool) -> dict[str, Any]:
+    """What `write_simulation` would make, as plain values; nothing is simulated or written.
+
+    Raises:
+        UsageError: where `write_simulation` would refuse to start.
+    """
+    truth_path = _places(path, overwrite=overwrite)
+    wanted = config.simulate
+    n_units, n_bins = wanted.neurons + wanted.drivers, round(wanted.duration / config.model.bin)
+    n_lags = round(config.model.window / config.model.bin)
+    return {
+        "recording": str(path),
+        "truth": str(truth_path),
+        "n_visible": wanted.neurons,
+        "n_hidden": wanted.drivers,
+        "n_bins": n_bins,
+        "n_parameters": n_units * (n_units * n_lags + 1),
+        "memory_bytes": n_bins * n_units * 2 + 3 * 8 * n_units**2 * n_lags,
+        "time_s": n_bins * S_PER_BIN,
+        "seed": config.run.seed,
+    }
+
+
+def _places(path: Path, *, overwrite: bool) -> Path:
+    """Refuse a place that cannot be used; where the truth goes."""
+    if path.suffix != ".nwb":
+        raise UsageError(f"{path}: simulations are written as NWB, expected a name that ends in .nwb.")
+    truth_path = path.with_suffix(".truth.h5")
+    for place in (path, truth_path):
+        if place.exists() and not overwrite:
+            raise UsageError(f"{place}: there is a file already.", hint="pass --overwrite to replace it, or another -o")
+    return truth_path
 
 
 def truth_of(simulation: Simulation, config: Config, *, name: str) -> Result:

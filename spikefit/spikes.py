@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikefit.errors import RecordingError, UsageError, did_you_mean
-
-Intervals = NDArray[np.float64]
+from spikefit.intervals import Intervals, as_intervals, intersection_of, union_of
 
 # Times in files are rounded decimals: a spike this close below a bin edge was recorded on the edge. It lies far below
 # any sampling period and far above the rounding of float64 over a day.
@@ -63,7 +62,7 @@ class SpikeTrains:
         times = np.ascontiguousarray(self.spike_times_s, dtype=np.float64)
         offsets = np.ascontiguousarray(self.offsets, dtype=np.int64)
         ids = tuple(str(unit_id) for unit_id in self.unit_ids)
-        intervals = _as_intervals(self.intervals_s, "observed intervals")
+        intervals = as_intervals(self.intervals_s, "observed intervals")
         if (
             offsets.shape != (len(ids) + 1,)
             or offsets[0] != 0
@@ -91,7 +90,7 @@ class SpikeTrains:
         set_(self, "unit_ids", ids)
         set_(self, "intervals_s", intervals)
         set_(self, "unit_columns", MappingProxyType(columns))
-        epochs = {str(key): _as_intervals(rows, f"epoch {key!r}") for key, rows in self.epochs.items()}
+        epochs = {str(key): as_intervals(rows, f"epoch {key!r}") for key, rows in self.epochs.items()}
         set_(self, "epochs", MappingProxyType(epochs))
 
     @classmethod
@@ -229,7 +228,7 @@ class SpikeTrains:
         Raises:
             UsageError: if nothing observed is left.
         """
-        wanted = union_of(_as_intervals(intervals_s, "intervals"))
+        wanted = union_of(as_intervals(intervals_s, "intervals"))
         kept = intersection_of(self.intervals_s, wanted)
         if not len(kept):
             raise UsageError(
@@ -425,52 +424,6 @@ def take_stretches(values: NDArray[np.float64], stretches: NDArray[np.integer[An
     sizes = np.diff(stretches, axis=1).ravel()
     shifts = stretches[:, 0] - (np.cumsum(sizes) - sizes)
     return values[np.repeat(shifts, sizes) + np.arange(int(sizes.sum()))]
-
-
-def union_of(intervals_s: ArrayLike) -> Intervals:
-    """Intervals in order with overlaps taken once; intervals that only touch stay apart."""
-    rows = _as_intervals(intervals_s, "intervals")
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    merged: list[list[float]] = []
-    for start, stop in rows.tolist():
-        if merged and start < merged[-1][1]:
-            merged[-1][1] = max(merged[-1][1], stop)
-        else:
-            merged.append([start, stop])
-    return np.array(merged, dtype=np.float64).reshape(-1, 2)
-
-
-def intersection_of(first_s: ArrayLike, second_s: ArrayLike) -> Intervals:
-    """Time inside both of two ordered, non-overlapping sets of intervals; the edges of both are kept."""
-    a, b = _as_intervals(first_s, "intervals"), _as_intervals(second_s, "intervals")
-    rows = []
-    i = j = 0
-    while i < len(a) and j < len(b):
-        start, stop = max(a[i, 0], b[j, 0]), min(a[i, 1], b[j, 1])
-        if start < stop:
-            rows.append((start, stop))
-        if a[i, 1] <= b[j, 1]:
-            i += 1
-        else:
-            j += 1
-    return np.array(rows, dtype=np.float64).reshape(-1, 2)
-
-
-def _as_intervals(rows: ArrayLike, what: str) -> Intervals:
-    intervals = np.ascontiguousarray(rows, dtype=np.float64)
-    if not intervals.size:
-        return np.empty((0, 2))
-    if intervals.shape[-1] != 2 or intervals.ndim > 2:
-        raise ValueError(f"{what} have the shape {intervals.shape}, expected (n, 2): a start and a stop each")
-    intervals = intervals.reshape(-1, 2)
-    bad = ~(np.isfinite(intervals).all(axis=1) & (intervals[:, 1] > intervals[:, 0]))
-    if bad.any():
-        start, stop = intervals[bad][0]
-        raise RecordingError(
-            f"{what}: {int(bad.sum())} of {len(intervals)} do not run forward in finite seconds (first: {start:g} to {stop:g}).",
-            hint="each interval needs start < stop",
-        )
-    return intervals
 
 
 def _check_times(times: NDArray[np.float64], offsets: NDArray[np.int64], ids: tuple[str, ...], name: str) -> None:

@@ -31,10 +31,18 @@ from spikefit.cli.show import thousands
 )
 @settings(["simulate"], also=("bin", "window", "link", "seed"))
 @config_option
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    default=False,
+    help="Print bins, parameters, memory and a time estimate, and make nothing.  [default: off]",
+)
 @overwrite_option
 @json_option("what was made as JSON instead of a table")
 @quiet_and_verbose
-def command(out: Path, config_file: Path | None, overwrite: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
+def command(
+    out: Path, config_file: Path | None, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool, **flags: Any
+) -> None:
     """Make a recording of a network whose connections are known.
 
     The network has recorded neurons with sparse connections and unrecorded drivers that excite many of them. The truth
@@ -48,11 +56,22 @@ def command(out: Path, config_file: Path | None, overwrite: bool, as_json: bool,
 
     from spikefit import pipeline
 
-    made = pipeline.simulate_to_file(out, config=resolved.config, overwrite=overwrite)
+    made = pipeline.simulate_to_file(out, config=resolved.config, overwrite=overwrite, dry_run=dry_run)
     if as_json:
         click.echo(json.dumps(made, indent=2))
     elif not quiet:
-        _echo(made)
+        (_echo_plan if dry_run else _echo)(made)
+
+
+def _echo_plan(plan: dict[str, Any]) -> None:
+    click.echo(f"{plan['recording']}: {plan['n_visible']} recorded units and {plan['n_hidden']} drivers")
+    for name, value in (
+        ("bins", thousands(plan["n_bins"])),
+        ("parameters", thousands(plan["n_parameters"])),
+        ("memory", f"about {max(1, round(plan['memory_bytes'] / 1e6))} MB beside the imports"),
+        ("time", f"about {max(1, round(plan['time_s']))} s on one core"),
+    ):
+        click.echo(f"  {name:<11} {value}")
 
 
 def _echo(made: dict[str, Any]) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from spikefit.errors import RecordingError, UsageError, did_you_mean
+from spikefit.intervals import Intervals
 from spikefit.loaders.checks import CheckLimits, check_numbers, check_whole_numbers
 from spikefit.loaders.doubts import doubts_about
 from spikefit.loaders.observed import settle_intervals
 from spikefit.loaders.raw import RawRecording, in_seconds
-from spikefit.spikes import Intervals, SpikeTrains
+from spikefit.spikes import SpikeTrains
 
 
 def assemble(

@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 
 from spikefit.errors import RecordingError, UsageError
+from spikefit.intervals import Intervals
 from spikefit.loaders.h5 import H5Reader, opened
 from spikefit.loaders.hdf5_layouts import LAYOUTS, from_mapping
 from spikefit.loaders.hdf5_names import first_number, first_text
 from spikefit.loaders.raw import RawRecording, ReadOptions
-from spikefit.spikes import Intervals
 
 # Groups looked at, from the root down; a file that hides its spikes deeper is pointed at with --units-table.
 MAX_GROUPS = 200

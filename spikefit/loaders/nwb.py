@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError, UsageError, did_you_mean
+from spikefit.intervals import Intervals
 from spikefit.loaders.h5 import H5Reader, opened
 from spikefit.loaders.nwb_columns import column_values, has_column, referenced_text, row_ends, simple_columns
 from spikefit.loaders.nwb_intervals import read_epochs, read_invalid_times
 from spikefit.loaders.nwb_one import has_unit_times, read_unit_times
 from spikefit.loaders.raw import RawRecording, ReadOptions, unique_ids
-from spikefit.spikes import Intervals
 
 # Columns that may hold the names by which the lab knows its units, the likeliest first.
 NAME_COLUMNS = (

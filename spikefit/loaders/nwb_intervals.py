@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError
+from spikefit.intervals import Intervals
 from spikefit.loaders.h5 import H5_FAULTS, H5Reader
 from spikefit.loaders.nwb_columns import column_values, row_ends
-from spikefit.spikes import Intervals
 
 # Columns whose text names an interval; `tags` may hold several per interval.
 LABEL_COLUMNS = ("tags", "label", "labels", "epoch_name", "name", "state", "state_name")

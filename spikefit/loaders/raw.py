@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikefit.errors import RecordingError, UsageError
-from spikefit.spikes import Intervals
+from spikefit.intervals import Intervals
 
 # A unit column of this name marks units that are not neurons (noise, unsorted spikes); its text says what they are.
 NOT_A_NEURON = "not_a_neuron"

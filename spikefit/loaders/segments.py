@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError
+from spikefit.intervals import Intervals
 from spikefit.loaders.raw import NOT_A_NEURON, RawRecording, from_trains, unique_ids
-from spikefit.spikes import Intervals
 
 _UNSORTED = re.compile(r"unsorted|noise|artefact|artifact", re.IGNORECASE)
 

@@ -130,3 +130,13 @@ def test_a_network_that_runs_away_leaves_nothing(tmp_path: Path, config: Config)
     with pytest.raises(UsageError, match="runs away"):
         simulate_to_file(tmp_path / "sim.nwb", config=config.replace(driver_strength=500, driver_rate_hz=50, fan_out=1))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_says_what_would_be_made_and_makes_nothing(config: Config, tmp_path: Path) -> None:
+    plan = simulate_to_file(tmp_path / "sim.nwb", config=config, dry_run=True)
+    assert (plan["n_visible"], plan["n_hidden"], plan["n_bins"]) == (5, 2, 2400)
+    assert plan["n_parameters"] == 7 * (7 * 10 + 1)  # a filter of ten lags per pair, a baseline per unit
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "sim.nwb").write_bytes(b"here before")
+    with pytest.raises(UsageError, match="there is a file already"):
+        simulate_to_file(tmp_path / "sim.nwb", config=config, dry_run=True)
