@@ -5,6 +5,10 @@ C = XᵀX/T − μμᵀ = UΛUᵀ, unit n's Hessian is close to a_n T Λ in the 
 bin at its mean count. That is the first inverse Hessian of an L-BFGS that carries all units as columns, each with its
 own step, and stops on the Newton decrement, the distance to the optimum in nats.
 
+A unit that fires in bursts has its information in few bins, where others fire too, and is badly served by the shared
+matrix. Units that have not arrived after a few iterations get an information matrix of their own, from part of the
+bins, in place of the shared one.
+
 The features are centred (the baseline takes up the rest), which makes baseline and weights separate in the
 preconditioner. Sums over bins are taken in float64 whatever the features are kept in.
 """
@@ -23,6 +27,11 @@ from spikefit.models.link import LINKS, inverse_link
 
 MEMORY = 8  # pairs that the L-BFGS remembers
 GRAM_BINS_PER_FEATURE = 50  # more bins would not make a better preconditioner
+OWN_AFTER = 4  # iterations with the shared matrix; if a unit is then still this many nats from its optimum, it and
+OWN_ABOVE_NATS = 20.0  # those that are left get a matrix of their own
+OWN_BINS_PER_FEATURE = 400
+MOST_OWN_MULTIPLICATIONS = 4e11  # beyond this, going on with the shared matrix is the lesser evil
+MOST_OWN_BYTES = 1 << 30
 SUFFICIENT_DECREASE = 1e-4
 MOST_HALVINGS = 30
 
@@ -112,6 +121,39 @@ class _Solver:
         self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + self.ridge
         self.curvature = self.curvature.clamp(min=1e-6 * self.curvature.max())
         self.baseline_curvature = information * d.n_bins
+        self.own: Tensor | None = None
+        self.own_row = torch.zeros(d.n_units, dtype=torch.long, device=d.device)
+
+    def give_own_curvature(self, params: Tensor, units: Tensor) -> bool:
+        """Factor the Fisher information of some units at their present parameters; False where it would cost too much."""
+        d = self.design
+        size = d.n_features + 1
+        every = max(1, d.n_bins // (OWN_BINS_PER_FEATURE * size))
+        if (
+            float(len(units)) * (d.n_bins / every) * size**2 > MOST_OWN_MULTIPLICATIONS
+            or 8 * len(units) * size**2 > MOST_OWN_BYTES
+        ):
+            return False
+        weights64, drive64 = params[units, :-1], params[units, -1]
+        offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
+        centre = self.mean.to(d.dtype)[:, None]
+        information = torch.zeros(len(units), size, size, dtype=torch.float64, device=d.device)
+        n_seen = 0
+        for features, _ in d.blocks(every):
+            expected, slope = self.link(torch.addmm(offset, weights64.to(d.dtype), features))
+            root = slope / expected.sqrt()
+            centred = torch.cat([features - centre, torch.ones_like(features[:1])])
+            for row in range(len(units)):
+                scaled = centred * root[row]
+                information[row] += scaled @ scaled.T
+            n_seen += features.shape[1]
+        information *= d.n_bins / n_seen
+        diagonal = information.diagonal(dim1=1, dim2=2)
+        diagonal[:, :-1] += self.ridge
+        diagonal += 1e-6 * diagonal.amax(1, keepdim=True)
+        self.own = torch.linalg.cholesky(information)
+        self.own_row[units] = torch.arange(len(units), device=d.device)
+        return True
 
     def evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         """Penalised negative log-likelihood in nats and its gradient, for some units; counts' factorials left out.
@@ -145,6 +187,9 @@ class _Solver:
         return value, gradient
 
     def precondition(self, gradient: Tensor, units: Tensor) -> Tensor:
+        if self.own is not None:
+            factors = self.own[self.own_row[units]]
+            return torch.cholesky_solve(gradient[..., None], factors)[..., 0]
         rotated = gradient[:, :-1] @ self.rotation
         out = torch.empty_like(gradient)
         out[:, :-1] = (rotated / self.curvature[units]) @ self.rotation.T
@@ -172,6 +217,9 @@ class _Solver:
         objective = [-value.sum().item()]
         active = everyone
         for iteration in range(1, max_iterations + 1):
+            far = iteration > OWN_AFTER and self.own is None and bool(decrement[active].max() > OWN_ABOVE_NATS)
+            if far and self.give_own_curvature(params, active):
+                memory = _Memory(d.n_units)  # its pairs corrected the shared matrix
             direction = -memory.apply(gradient[active], active, self.precondition)
             descent = (direction * gradient[active]).sum(1)
             decrement[active] = -0.5 * descent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import minimize
 
+from spikefit.fitting import glm
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
 from spikefit.models.basis import make_basis
@@ -196,3 +198,33 @@ def test_a_spike_across_a_gap_changes_nothing(segmented: Callable[..., Counts]) 
         unit_ids=joined.unit_ids,
     )
     assert not torch.allclose(glm_log_likelihood(make_design(merged), fit), separate)
+
+
+def test_units_that_fire_in_bursts_get_a_curvature_of_their_own_and_the_same_optimum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Most information lies in few bins, where all fire: the shared matrix alone needs far more iterations."""
+    rng = np.random.default_rng(4)
+    bursts = np.repeat(rng.random(300) < 0.03, 100)
+    counts = rng.poisson(np.where(bursts, 0.8, 0.002)[:, None] * rng.uniform(0.3, 2.0, 8)).astype(np.uint8)
+    basis = torch.from_numpy(make_basis("raised-cosine-log", window_s=0.1, bin_width_s=0.01, n_functions=5)).float()
+    by_unit = torch.from_numpy(np.ascontiguousarray(counts.T))
+    design = Design(by_unit, np.array([[len(basis), len(counts)]]), basis, cache_bytes=1 << 28)
+    used: list[bool] = []
+    give = glm._Solver.give_own_curvature
+
+    def spy(self: Any, params: torch.Tensor, units: torch.Tensor) -> bool:
+        used.append(give(self, params, units))
+        return used[-1]
+
+    monkeypatch.setattr(glm._Solver, "give_own_curvature", spy)
+    with_own = fit_glm(design, ridge=0.1)
+    assert used == [True]
+    monkeypatch.setattr(glm, "OWN_ABOVE_NATS", float("inf"))
+    shared = fit_glm(design, ridge=0.1, max_iterations=400)
+    assert used == [True]
+    assert with_own.converged
+    assert shared.converged
+    assert abs(with_own.objective[-1] - shared.objective[-1]) < 0.01 * design.n_units
+    assert len(with_own.objective) < len(shared.objective)
+    assert (gaps(design, with_own, "softplus", 0.1) < NATS).all()
