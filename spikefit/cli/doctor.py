@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from spikefit.cli.options import SpikefitCommand, json_option, quiet_and_verbose
+from spikefit.cli.options import SpikefitGroupCommand, json_option, quiet_and_verbose
 from spikefit.cli.self_test import LEAST_CORRELATION, N_UNITS, run_self_test
 from spikefit.cli.show import echo_table
 
@@ -32,15 +32,18 @@ LITTLE_DISK_BYTES = 2 * 1024**3
 LITTLE_MEMORY_BYTES = 1024**3
 
 
-@click.command("doctor", cls=SpikefitCommand)
+@click.group("doctor", cls=SpikefitGroupCommand, invoke_without_command=True)
 @json_option("everything as one JSON object instead of a table")
 @quiet_and_verbose
-def command(as_json: bool, quiet: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, as_json: bool, quiet: bool) -> None:
     """Check this computer and this installation.
 
     Shows versions, devices, threads, memory and disk, names optional packages that are not installed, and fits a small
     network whose answer is known. The exit code is 1 where a package is missing or that fit fails.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     found = examine()
     if as_json:
         click.echo(json.dumps(found, indent=2))

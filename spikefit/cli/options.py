@@ -81,6 +81,14 @@ class SpikefitCommand(click.Command):
                 formatter.write_dl(groups[heading])
 
 
+class SpikefitGroupCommand(SpikefitCommand, click.Group):
+    """A command that does its own work when it is called alone, and has commands below it for single questions."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
 def settings(sections: Iterable[str], also: Sequence[str] = ()) -> Callable[[Function], Function]:
     """Give a command the flags of some sections, and single ones besides.
 
