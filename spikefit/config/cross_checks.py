@@ -47,14 +47,7 @@ def contradictions(config: Config) -> list[Contradiction]:
                 f"{format_time(bin_width_s)}; at most {MOST_LAGS:,} can be fitted",
             )
         )
-    family, estimator, draws = config.model.family, config.gradient.estimator, config.gradient.draws
-    if family == "categorical" and estimator == "score":
-        found.append(
-            Contradiction(
-                ("estimator", "family"),
-                "the score estimator goes with the poisson family only; with categorical pass eat-cubic or gsm",
-            )
-        )
+    estimator, draws = config.gradient.estimator, config.gradient.draws
     if estimator == "score" and draws < 2:
         found.append(
             Contradiction(

@@ -95,9 +95,9 @@ class ModelConfig(Section):
 class GradientConfig(Section):
     """How gradients pass through hidden spike counts; without hidden units it changes nothing."""
 
-    estimator: Literal["eat-cubic", "eat-sigmoid", "eat-linear", "eat-quintic", "eat-cosine", "gsm", "score"] = Field(
-        default="eat-cubic", description="Estimator of the gradient through hidden spike counts."
-    )
+    estimator: Literal[
+        "eat-cubic", "eat-sigmoid", "eat-linear", "eat-quintic", "eat-cosine", "gsm", "score", "exact"
+    ] = Field(default="eat-cubic", description="Estimator of the gradient through hidden spike counts.")
     temperature: Annotated[float, Hint("TAU")] = Field(
         default=0.5, gt=0, le=1, description="Softness of the estimator's edge, as a fraction of a bin, up to 1."
     )

@@ -19,6 +19,7 @@ from spikefit.fitting.windows import WindowBatch
 from spikefit.models.coupling import history_features
 from spikefit.models.likelihood import hidden_divergence, log_likelihood
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.models.spike_effect import effect_of_one_more
 from spikefit.prob.estimators import PathwiseDraws
 from spikefit.prob.poisson import sample_poisson
 from spikefit.prob.protocol import Draws
@@ -73,7 +74,10 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
         family=model.family,
     )
     total = visible - divergence.sum(-1)
-    return WindowElbo(visible, divergence, draws.correction(total))
+    effect = None
+    if draws.needs_effect:
+        effect = effect_of_one_more(model, draws.counts, drive, log_rate[..., n_lags:], observed, batch.scored)
+    return WindowElbo(visible, divergence, draws.correction(total, effect))
 
 
 def hard_draws(model: POGLMNetwork, n_draws: int, generator: torch.Generator) -> DrawHidden:

@@ -31,7 +31,18 @@ def exponential(drive: Tensor) -> tuple[Tensor, Tensor]:
     return value, value
 
 
+def softplus_value(drive: Tensor) -> Tensor:
+    """log(1 + e^drive) without the derivative, for where it is not needed."""
+    return torch.maximum(drive.clamp(SMALLEST_EXPONENT, LARGEST_EXPONENT).exp_().log1p_(), drive)
+
+
+def exponential_value(drive: Tensor) -> Tensor:
+    """e^drive without the derivative."""
+    return drive.clamp(SMALLEST_EXPONENT, LARGEST_EXPONENT).exp_()
+
+
 LINKS: dict[str, Link] = {"softplus": softplus, "exp": exponential}
+LINK_VALUES: dict[str, Callable[[Tensor], Tensor]] = {"softplus": softplus_value, "exp": exponential_value}
 
 
 def inverse_link(name: str, expected_count: Tensor) -> Tensor:

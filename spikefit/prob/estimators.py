@@ -40,6 +40,7 @@ class PathwiseDraws:
     """Counts that carry their own derivative, so that nothing need be added."""
 
     counts: Float[Tensor, "draw *shape"]
+    needs_effect: ClassVar[bool] = False
 
     def correction(self, objective: Tensor, effect: Tensor | None = None) -> Tensor:
         return objective.new_zeros(())
@@ -109,6 +110,7 @@ class ScoreDraws:
 
     counts: Float[Tensor, "draw *shape"]
     log_prob: Float[Tensor, "draw *shape"]
+    needs_effect: ClassVar[bool] = False
 
     def correction(self, objective: Tensor, effect: Tensor | None = None) -> Tensor:
         return score_correction(objective, self.log_prob)
@@ -132,17 +134,23 @@ class ScoreEstimator:
 
 @dataclass(frozen=True)
 class ExactDraws:
-    """Whole counts whose gradient comes from the effect of one more spike."""
+    """Whole counts whose gradient comes from the effect of one more spike.
+
+    Attributes:
+        counts: the draws.
+        mean: of each count; the parameter whose derivative the effect is.
+    """
 
     counts: Float[Tensor, "draw *shape"]
-    expected_count: Float[Tensor, "*shape"]
+    mean: Float[Tensor, "*shape"]
+    needs_effect: ClassVar[bool] = True
 
     def correction(self, objective: Tensor, effect: Tensor | None = None) -> Tensor:
         if effect is None:
             raise ValueError(
                 "the exact estimator needs `effect`, what one more spike in each latent adds to the objective"
             )
-        return poisson_correction(self.expected_count, effect)
+        return poisson_correction(self.mean, effect)
 
 
 @dataclass(frozen=True)

@@ -27,18 +27,23 @@ class Draws(Protocol):
 
     Attributes:
         counts: (draw, *shape) of the expected counts.
+        needs_effect: whether `correction` needs the effect of one more spike.
     """
 
     @property
     def counts(self) -> Tensor: ...
+
+    @property
+    def needs_effect(self) -> bool: ...
 
     def correction(self, objective: Tensor, effect: Tensor | None = None) -> Tensor:
         """A number that is zero; with it the gradient of `objective.mean(0).sum()` in the expected counts is right.
 
         Args:
             objective: one number per draw and batch entry, (draw, *batch).
-            effect: what one more spike in each latent adds to the summed objective, (draw, *shape); asked for by
-                estimators with `needs_effect`, ignored by the others.
+            effect: what one more spike in each latent adds to the summed objective, (draw, *shape); where a latent
+                holds at most one, what a spike adds beside none. Asked for by draws with `needs_effect`, ignored by
+                the others.
         """
         ...
 

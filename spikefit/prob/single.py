@@ -20,7 +20,7 @@ from torch import Tensor
 
 from spikefit.prob.checks import check_generator, check_temperature
 from spikefit.prob.edges import get_edge
-from spikefit.prob.estimators import PathwiseDraws
+from spikefit.prob.estimators import ExactDraws, PathwiseDraws, ScoreDraws
 from spikefit.prob.protocol import Estimator
 
 SMALLEST_RATE = 1e-7  # below this a bin is empty in any practical number of draws, and log-odds stay finite
@@ -100,6 +100,46 @@ class BinaryGumbelEstimator:
         return PathwiseDraws(torch.sigmoid((log_odds + logistic) / self.temperature))
 
 
+def single_log_prob(expected_count: Tensor, counts: Tensor) -> Tensor:
+    """log-probability of whole draws, 0 or 1: log(1 − e^(−λ)) or −λ."""
+    log_occupied = torch.log(occupancy(expected_count.clamp(min=SMALLEST_RATE)))
+    return torch.where(counts > 0, log_occupied, -expected_count)
+
+
+@dataclass(frozen=True)
+class SingleScoreEstimator:
+    """Log-derivative with a leave-one-out baseline; see `spikefit.prob.score`."""
+
+    name = "score"
+    whole_counts = True
+    needs_effect = False
+    min_draws = 2
+
+    def draw(
+        self, expected_count: Shaped[Tensor, "*shape"], *, n_draws: int, generator: torch.Generator | None = None
+    ) -> ScoreDraws:
+        check_generator(generator, expected_count.device)
+        counts = sample_occupancy(expected_count.expand(n_draws, *expected_count.shape), generator)
+        return ScoreDraws(counts, single_log_prob(expected_count, counts))
+
+
+@dataclass(frozen=True)
+class SingleExactEstimator:
+    """Local expectation from the effect of a spike beside none: ∂E[f]/∂p = E[f(1) − f(0)]."""
+
+    name = "exact"
+    whole_counts = True
+    needs_effect = True
+    min_draws = 1
+
+    def draw(
+        self, expected_count: Shaped[Tensor, "*shape"], *, n_draws: int, generator: torch.Generator | None = None
+    ) -> ExactDraws:
+        check_generator(generator, expected_count.device)
+        counts = sample_occupancy(expected_count.expand(n_draws, *expected_count.shape), generator)
+        return ExactDraws(counts, occupancy(expected_count))
+
+
 def single_spike_estimator(name: str, *, temperature: float) -> Estimator:
     """The estimator of that name for bins that hold at most one spike.
 
@@ -110,4 +150,8 @@ def single_spike_estimator(name: str, *, temperature: float) -> Estimator:
         return FirstArrivalEstimator(name.removeprefix("eat-"), temperature)
     if name == "gsm":
         return BinaryGumbelEstimator(temperature)
-    raise ValueError(f"for at most one spike per bin the estimator must be eat-… or gsm, got {name!r}")
+    if name == "score":
+        return SingleScoreEstimator()
+    if name == "exact":
+        return SingleExactEstimator()
+    raise ValueError(f"for at most one spike per bin the estimator must be eat-…, gsm, score or exact, got {name!r}")

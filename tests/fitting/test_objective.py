@@ -20,9 +20,9 @@ from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.coupling import history_features
 from spikefit.models.likelihood import hidden_divergence
 from spikefit.models.poglm import POGLMNetwork
-from spikefit.prob import effect_by_trial, get_estimator, poisson_correction, poisson_log_prob
+from spikefit.prob import Estimator, get_estimator, poisson_correction, poisson_log_prob
 from spikefit.prob.estimators import PathwiseDraws
-from spikefit.prob.single import single_spike_estimator
+from spikefit.prob.single import occupancy, single_spike_estimator
 from spikefit.spikes import Counts
 
 MakeModel = Callable[..., POGLMNetwork]
@@ -323,12 +323,21 @@ def sampled_gradients(tiny: Tiny, draw: Callable[[Tensor], object], n_batches: i
     return torch.stack(out)
 
 
+def estimator_for(model: POGLMNetwork, name: str, temperature: float = 0.5) -> Estimator:
+    make = single_spike_estimator if model.family == "categorical" else get_estimator
+    return make(name, temperature=temperature)
+
+
 @pytest.mark.statistical
-def test_the_score_estimator_has_the_enumerated_gradient(tiny: Tiny, assert_mean: Callable[..., None]) -> None:
+@pytest.mark.parametrize("name", ["score", "exact"])
+def test_the_unbiased_estimators_have_the_enumerated_gradient(
+    tiny_of_a_family: Tiny, assert_mean: Callable[..., None], name: str
+) -> None:
     """Every parameter within six standard errors: one false alarm in ten million."""
+    tiny = tiny_of_a_family
     exact = exact_gradient(tiny)
     generator = torch.Generator().manual_seed(3)
-    estimator = get_estimator("score")
+    estimator = estimator_for(tiny.model, name)
     found = sampled_gradients(tiny, lambda rate: estimator.draw(rate, n_draws=4, generator=generator), 60)
     moving = found.std(0) > 1e-12
     torch.testing.assert_close(found.mean(0)[~moving], exact[~moving], rtol=1e-6, atol=1e-6)
@@ -339,29 +348,79 @@ def test_the_score_estimator_has_the_enumerated_gradient(tiny: Tiny, assert_mean
         assert_mean(plain[:, moving], exact[moving])
 
 
-@pytest.mark.statistical
-def test_the_effect_of_one_more_spike_gives_the_enumerated_gradient(
-    tiny: Tiny, assert_mean: Callable[..., None]
+@dataclasses.dataclass
+class Enumerated:
+    """Every configuration as one draw, with its weight through the mean over draws: nothing is left to chance."""
+
+    counts: Tensor
+    mean: Tensor
+    weights: Tensor
+    needs_effect: bool = True
+
+    def correction(self, objective: Tensor, effect: Tensor | None = None) -> Tensor:
+        assert effect is not None
+        weights = self.weights * len(self.weights)
+        return poisson_correction(self.mean, effect * weights[:, None, None, None, None])
+
+
+@pytest.mark.parametrize("twisted", [False, True])
+def test_the_exact_gradient_agrees_with_enumeration_to_ten_digits(tiny_of_a_family: Tiny, twisted: bool) -> None:
+    tiny = tiny_of_a_family
+    with torch.no_grad():
+        tiny.model.posterior.offset.fill_(-3.0)  # so few spikes that what the table of counts cuts off is below 1e-12
+    weights = tiny.weights().detach()
+    assert weights.sum().item() == pytest.approx(1, abs=1e-12)
+
+    def draw(rate: Tensor) -> Enumerated:
+        n = tiny.model.n_hidden
+        table = torch.cat([tiny.configurations(), torch.zeros(len(weights), n, 1).double()], dim=2)[:, None, None]
+        poisson = tiny.model.family == "poisson"
+        return Enumerated(table, rate if poisson != twisted else occupancy(rate), weights)
+
+    bound = elbo(tiny.model, tiny.batch, draw)
+    ((weights * bound.total[:, 0, 0]).sum() + bound.correction).backward()
+    found = take_gradient(tiny.model)
+    (tiny.weights() * at_configurations(tiny)).sum().backward()
+    expected = take_gradient(tiny.model)
+    close = bool((found - expected).abs().max() < 1e-10)
+    # The derivative in another parameter than the effect belongs to is the twin that must fail.
+    assert close == (not twisted)
+
+
+@pytest.mark.parametrize("family", ["poisson", "categorical"])
+def test_the_effect_of_a_spike_is_what_trying_it_shows(
+    make_model: MakeModel, segmented: MakeCounts, family: str
 ) -> None:
-    """The `exact` estimator's identity on the bound itself; six standard errors: one false alarm in ten million."""
-    exact = exact_gradient(tiny)
-    estimator = get_estimator("exact")
-    generator = torch.Generator().manual_seed(4)
-    found = []
-    for _ in range(40):
-        rates = tiny.model.posterior(tiny.model.posterior.features(tiny.batch.counts)).exp()
-        draws = estimator.draw(rates, n_draws=200, generator=generator)
+    """Several lags, windows of unequal length, two restarts, several draws; every latent tried, in float64."""
+    model = make_model(3, 2, n_lags=4, n_restarts=2, family=family)
+    windows = windows_of(model, segmented([40, 27]), 30)
+    batch = windows.batch(torch.arange(len(windows)))
+    assert batch.scored is not None
+    seen: list[Tensor] = []
 
-        def bound_of(counts: Tensor) -> Tensor:
-            return elbo(tiny.model, tiny.batch, lambda _: PathwiseDraws(counts)).total[:, 0, 0]
+    class Listening(Enumerated):
+        def correction(self, objective: Tensor, effect: Tensor | None = None) -> Tensor:
+            assert effect is not None
+            seen.append(effect)
+            return objective.new_zeros(())
 
-        effect = effect_by_trial(bound_of, draws.counts)
-        (bound_of(draws.counts).mean() + poisson_correction(rates, effect)).backward()
-        found.append(take_gradient(tiny.model))
-    gradients = torch.stack(found)
-    moving = gradients.std(0) > 1e-12
-    torch.testing.assert_close(gradients.mean(0)[~moving], exact[~moving], rtol=1e-6, atol=1e-6)
-    assert_mean(gradients[:, moving], exact[moving])
+    rate = model.posterior(model.posterior.features(batch.counts[..., : batch.counts.shape[-1]])).exp().detach()
+    counts = hard_draws(model, 2, torch.Generator().manual_seed(1))(rate).counts
+    elbo(model, batch, lambda rate: Listening(counts, rate, rate))
+
+    def bound_of(z: Tensor) -> Tensor:
+        # Each window and restart by itself: trying a spike in one leaves the others.
+        return elbo(model, batch, lambda _: PathwiseDraws(z)).total.detach()
+
+    before = bound_of(counts)
+    for hidden, place in itertools.product(range(2), range(counts.shape[-1])):
+        more, none = counts.clone(), counts.clone()
+        if family == "poisson":
+            more[..., hidden, place] += 1
+        else:
+            more[..., hidden, place], none[..., hidden, place] = 1.0, 0.0
+        tried = bound_of(more) - (before if family == "poisson" else bound_of(none))
+        torch.testing.assert_close(seen[0][..., hidden, place], tried, rtol=0, atol=1e-10)
 
 
 @pytest.mark.statistical
@@ -370,8 +429,7 @@ def test_soft_counts_come_close_to_the_enumerated_gradient(tiny_of_a_family: Tin
     """Soft counts are biased by design; at a sharp edge little is left of it."""
     tiny = tiny_of_a_family
     exact = exact_gradient(tiny)
-    make = single_spike_estimator if tiny.model.family == "categorical" else get_estimator
-    estimator = make(name, temperature=0.1)
+    estimator = estimator_for(tiny.model, name, 0.1)
     generator = torch.Generator().manual_seed(5)
     found = sampled_gradients(tiny, lambda rate: estimator.draw(rate, n_draws=4, generator=generator), 60).mean(0)
     assert torch.nn.functional.cosine_similarity(found, exact, dim=0) > 0.995

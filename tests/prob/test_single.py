@@ -70,5 +70,23 @@ def test_no_rate_and_large_rates_stay_finite(seeded, name: str) -> None:
 
 
 def test_other_estimators_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must be eat-… or gsm, got 'score'"):
-        single_spike_estimator("score", temperature=0.5)
+    with pytest.raises(ValueError, match=r"must be eat-…, gsm, score or exact, got 'reparam'"):
+        single_spike_estimator("reparam", temperature=0.5)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", ["score", "exact"])
+def test_the_unbiased_ones_have_the_derivative_of_the_probability(seeded, assert_mean, name: str) -> None:
+    """Of E[(z − 0.3)²·a + b·z] in λ; false alarms: one in a million."""
+    rates = torch.full((50_000,), 0.6, dtype=torch.float64, requires_grad=True)
+    draws = single_spike_estimator(name, temperature=0.5).draw(rates, n_draws=2, generator=seeded(7))
+    objective = 1.7 * (draws.counts - 0.3).square() - 0.2 * draws.counts
+    effect = torch.full_like(draws.counts, 1.7 * (0.49 - 0.09) - 0.2)
+    (slope,) = torch.autograd.grad(objective.mean(0).sum() + draws.correction(objective, effect), rates)
+    expected = effect[0, 0].item() * math.exp(-0.6)
+    if name == "exact":
+        torch.testing.assert_close(slope, torch.full_like(slope, expected), rtol=1e-12, atol=0)
+    else:
+        assert_mean(slope, expected)
+        with pytest.raises(AssertionError):
+            assert_mean(slope, 1.1 * expected)
