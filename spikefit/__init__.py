@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spikefit.config import Config
     from spikefit.errors import SpikefitError
     from spikefit.fitted import POGLM, load_result
+    from spikefit.gradient_check import compare_gradients
     from spikefit.loaders import read
     from spikefit.pipeline import infer, plan
     from spikefit.spikes import Counts, SpikeTrains
@@ -32,6 +33,7 @@ __all__ = [
     "SpikefitError",
     "__version__",
     "bin",
+    "compare_gradients",
     "config",
     "errors",
     "exporters",
@@ -51,6 +53,7 @@ _HOMES = {
     "POGLM": "spikefit.fitted",
     "SpikeTrains": "spikefit.spikes",
     "SpikefitError": "spikefit.errors",
+    "compare_gradients": "spikefit.gradient_check",
     "infer": "spikefit.pipeline",
     "load_result": "spikefit.fitted",
     "plan": "spikefit.pipeline",

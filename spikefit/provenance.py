@@ -100,6 +100,12 @@ def peak_rss_bytes() -> int:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
+def sha256_of(path: Path) -> str:
+    """Of the bytes of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _versions() -> dict[str, str]:
     found = {}
     for name in _RECORDED:
@@ -116,8 +122,7 @@ def _input(recording: str | Path | SpikeTrains) -> dict[str, Any]:
     path = Path(recording)
     record: dict[str, Any] = {"path": str(path), "name": path.name}
     if path.is_file():
-        with path.open("rb") as file:
-            record |= {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        record |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return record
 
 

@@ -38,6 +38,8 @@ LAYERS: list[set[str]] = [
     {"inspection"},
     {"planning", "provenance", "stopping"},
     {"pipeline"},
+    {"reopening"},
+    {"gradient_check"},
     {"batch"},
     {"cli"},
     {"__main__"},

@@ -1,8 +1,8 @@
 """Remake every table and figure of the page on estimators.
 
-    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/estimators/run.py [speed fidelity gradients elbo] [--docs docs]
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/estimators/run.py [speed fidelity gradients elbo poglm] [--docs docs]
 
-Without names all four parts run, in about half an hour on one core. Tables replace the ones between the marks
+Without names all five parts run, in about half an hour on one core. Tables replace the ones between the marks
 `<!-- table NAME -->` and `<!-- end NAME -->` of docs/estimators.md, figures go to docs/images/. Seeds stand in each part.
 """
 
@@ -16,10 +16,11 @@ from pathlib import Path
 import elbo
 import fidelity
 import gradients
+import poglm
 import speed
 import torch
 
-PARTS = {"speed": speed, "fidelity": fidelity, "gradients": gradients, "elbo": elbo}
+PARTS = {"speed": speed, "fidelity": fidelity, "gradients": gradients, "elbo": elbo, "poglm": poglm}
 ROOT = Path(__file__).resolve().parents[2]
 
 

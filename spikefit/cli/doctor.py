@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from spikefit.cli import doctor_gradients
 from spikefit.cli.options import SpikefitGroupCommand, json_option, quiet_and_verbose
 from spikefit.cli.self_test import LEAST_CORRELATION, N_UNITS, run_self_test
 from spikefit.cli.show import echo_table
@@ -51,6 +52,9 @@ def command(ctx: click.Context, /, as_json: bool, quiet: bool) -> None:
         _echo(found)
     if None in found["versions"].values() or not found["self_test"]["passed"]:
         raise click.exceptions.Exit(1)
+
+
+command.add_command(doctor_gradients.command)
 
 
 def examine() -> dict[str, Any]:

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from spikefit.fitting.glm import GLMFit
-from spikefit.fitting.problem import HELDOUT_CORE_BINS
+from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, nats_per_bin, poglm_nats
 from spikefit.fitting.split import N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS, split_bins
 from spikefit.fitting.windows import Windows
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.spikes import Counts
 
 
 def score_counts(
@@ -45,7 +46,7 @@ def score_counts(
     spikes = np.array([counts[start:stop].sum(axis=0) for start, stop in usable]).sum(axis=0)
     blocks = describe_blocks(windows, torch.from_numpy(np.maximum(spikes, 0.5) / n_bins))
     if "hidden_weights" in parameters:
-        nats = poglm_nats(_network(parameters, basis, link, family), windows, n_draws)
+        nats = poglm_nats(network_of(parameters, link=link, family=family), windows, n_draws)
     else:
         weights, baseline = (torch.from_numpy(np.asarray(parameters[k])) for k in ("visible_weights", "baseline"))
         fit = GLMFit(weights, baseline, decrement=torch.zeros(len(baseline)), converged=True)
@@ -61,10 +62,20 @@ def score_counts(
 
 
 @torch.no_grad()
-def _network(parameters: dict[str, NDArray[Any]], basis: torch.Tensor, link: str, family: str) -> POGLMNetwork:
+def network_of(parameters: dict[str, NDArray[Any]], *, link: str, family: str) -> POGLMNetwork:
+    """The network, of one restart, whose parameters a fit with hidden units has left."""
+    basis = torch.from_numpy(np.asarray(parameters["basis"], dtype=np.float32))
     n_units, n_hidden_features = parameters["hidden_weights"].shape
     n_hidden = n_hidden_features // basis.shape[1]
     model = POGLMNetwork(n_units - n_hidden, n_hidden, basis, link=link, family=family)
     for name, parameter in model.named_parameters():
         parameter[0] = torch.from_numpy(np.asarray(parameters[name]))
     return model
+
+
+def windows_of(counts: Counts, basis: torch.Tensor) -> Windows:
+    """Windows over all bins of a recording that have a whole history, on the device of the basis."""
+    by_unit = torch.from_numpy(np.ascontiguousarray(counts.counts.T.astype(np.int32))).to(basis.device)
+    usable = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=0.0, seed=0).everything
+    context = (2 * len(basis), len(basis))
+    return Windows(by_unit, counts.segment_offsets, usable, context=context, core_bins=CORE_BINS, dtype=basis.dtype)

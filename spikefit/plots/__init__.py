@@ -5,8 +5,9 @@ itself; `save_figure` writes it as PNG, SVG or PDF.
 """
 
 from spikefit.plots.filters import plot_filters
+from spikefit.plots.gradients import plot_gradients
 from spikefit.plots.matrix import plot_connectivity
 from spikefit.plots.style import save_figure
 from spikefit.plots.training import has_training, plot_training
 
-__all__ = ["has_training", "plot_connectivity", "plot_filters", "plot_training", "save_figure"]
+__all__ = ["has_training", "plot_connectivity", "plot_filters", "plot_gradients", "plot_training", "save_figure"]

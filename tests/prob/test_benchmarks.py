@@ -42,7 +42,7 @@ def test_the_simulation_is_the_same_estimator(script, seeded, assert_same_law) -
 
 def test_every_table_of_the_page_is_filled() -> None:
     tables = re.findall(r"<!-- table (\w+) -->\n(.*?)<!-- end \1 -->", PAGE.read_text("utf-8"), flags=re.DOTALL)
-    assert [name for name, _ in tables] == ["fidelity", "gradients", "elbo", "speed", "grid"]
+    assert [name for name, _ in tables] == ["fidelity", "gradients", "elbo", "poglm", "speed", "grid"]
     for name, text in tables:
         assert text.count("\n|") >= 3, name
 

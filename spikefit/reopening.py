@@ -1,0 +1,62 @@
+"""The recording behind a result, opened again as it was fitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spikefit.config import Config
+from spikefit.errors import UsageError
+from spikefit.pipeline import prepare
+from spikefit.provenance import sha256_of
+from spikefit.results import Result
+from spikefit.spikes import Counts
+
+
+def reopen(result: Result, recording: str | Path | None = None) -> Counts:
+    """The counts that a result was fitted to: same time, same units, same bins.
+
+    Args:
+        result: whose recording is wanted.
+        recording: where it lies now; where it lay when it was fitted, if None.
+
+    Raises:
+        UsageError: if the file is not there, or is not the one that was fitted.
+        RecordingError: if it cannot be read.
+    """
+    known = dict(result.provenance.get("input", {}))
+    path = _find(result, known, recording)
+    expected = known.get("sha256")
+    if expected is not None and path.is_file() and sha256_of(path) != expected:
+        raise UsageError(
+            f"{path} is not the file that {result.name} was fitted to, or it has changed since (its SHA-256 differs).",
+            hint="give the path of the recording as it was, or fit this one anew",
+        )
+    _, _, counts = prepare(path, Config.model_validate(dict(result.config)))
+    wanted = tuple(result.unit_id[: result.n_visible])
+    if counts.unit_ids != wanted:
+        raise UsageError(
+            f"{path}: the result has {len(wanted)} recorded units, the settings now choose {counts.n_units} "
+            "others from this file.",
+            hint="give the path of the recording that was fitted",
+        )
+    return counts
+
+
+def _find(result: Result, known: dict[str, object], recording: str | Path | None) -> Path:
+    if recording is not None:
+        path = Path(recording)
+        if not path.exists():
+            raise UsageError(f"{path} is not there.", hint="check the path of the recording")
+        return path
+    if "path" not in known:
+        raise UsageError(
+            f"{result.name} was fitted to spikes that were in memory; no file is known to hold them.",
+            hint="give the path of the recording",
+        )
+    path = Path(str(known["path"]))
+    if not path.exists():
+        raise UsageError(
+            f"the recording that {result.name} was fitted to is no longer at {path}.",
+            hint="give its path as it is now: spikefit … RESULT RECORDING",
+        )
+    return path
