@@ -63,7 +63,9 @@ def run(images: Path) -> dict[str, str]:
         return f"{sum(values) / len(values):.3f} ({min(values):.3f}…{max(values):.3f})"
 
     rows = [
-        (f"{name}, {family}", *(cell(found[family, name, tau]) for tau in TAUS)) for family in FAMILIES for name in NAMES
+        (f"{name}, {family}", *(cell(found[family, name, tau]) for tau in TAUS))
+        for family in FAMILIES
+        for name in NAMES
     ]
     table = markdown(["gain, nats per bin", *(f"τ = {tau:g}" for tau in TAUS)], rows)
     rows = [(name, *(cell(found[family, name, None]) for family in FAMILIES)) for name in WITHOUT]
