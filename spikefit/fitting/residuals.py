@@ -2,7 +2,12 @@
 
 A hidden unit that excites several visible ones leaves them firing together more than their own histories explain. Up
 to noise on the diagonal, the covariance of the residuals summed over lags is then low-rank, one factor per hidden
-unit, and a varimax rotation finds the factors that each touch few units.
+unit. A covariance does not say how the factors are turned. Third moments do: hidden spikes are rare and large, so
+the fluctuations that stand for one hidden unit are skewed, and mixtures of several less so. A varimax rotation, which
+finds factors that each touch few units, is the other guess.
+
+Source: Anandkumar, Ge, Hsu, Kakade & Telgarsky, "Tensor decompositions for learning latent variable models" (JMLR
+2014), for whitening by second moments and turning by third ones.
 """
 
 from __future__ import annotations
@@ -17,10 +22,15 @@ from spikefit.models.link import LINKS
 
 FACTORING_ROUNDS = 100
 VARIMAX_ROUNDS = 200
+ROTATION_STARTS = 8
+SMALLEST_FACTOR = 1e-6
+
+
+ROTATIONS = ("skewed-between-units", "skewed", "varimax")
 
 
 def residual_factors(
-    design: Design, fit: GLMFit, *, n_factors: int, link: str, rotation: Tensor | None = None
+    design: Design, fit: GLMFit, *, n_factors: int, link: str, rotation: str = "varimax"
 ) -> Float[Tensor, "unit factor"]:
     """Joint fluctuations of the residuals, as extra spikes per standard deviation of each factor.
 
@@ -29,7 +39,9 @@ def residual_factors(
         fit: the fully observed GLM on the same units.
         n_factors: how many factors; where the residuals hold fewer, the last columns are zero.
         link: of the fit.
-        rotation: orthogonal (factor, factor); the factors are turned by it instead of by varimax.
+        rotation: one of `ROTATIONS`: `skewed` makes the factors' fluctuations as skewed as can be,
+            `skewed-between-units` leaves out what a unit's own spikes add to the third moments, `varimax` makes each
+            factor touch few units.
 
     Returns:
         Loadings in float64 on the CPU, strongest factor first, each with the sign that makes its fluctuations skewed
@@ -39,7 +51,10 @@ def residual_factors(
     covariance, variance = _lag_summed_covariance(design, fit, lags, link)
     scale = variance.clamp(min=1e-12).sqrt()
     loadings = _factor(covariance / scale[:, None] / scale, n_factors)
-    loadings = loadings @ rotation if rotation is not None else _varimax(loadings)
+    if rotation == "varimax":
+        loadings = _varimax(loadings)
+    else:
+        loadings = _most_skewed(design, fit, loadings, scale, link, between_units=rotation == "skewed-between-units")
     loadings = loadings * _skewness_sign(design, fit, loadings / scale[:, None], lags, link)
     loadings = loadings * scale[:, None]
     return loadings[:, loadings.norm(dim=0).argsort(descending=True)]
@@ -99,6 +114,77 @@ def _varimax(loadings: Float[Tensor, "unit factor"]) -> Float[Tensor, "unit fact
         if (rotation - before).abs().max() < 1e-7:
             break
     return loadings @ rotation
+
+
+def _most_skewed(
+    design: Design, fit: GLMFit, loadings: Tensor, scale: Tensor, link: str, *, between_units: bool
+) -> Float[Tensor, "unit factor"]:
+    """The rotation in which the factors' fluctuations are most skewed: the one that makes Σ (third moment)² largest."""
+    sides, sizes, _ = torch.linalg.svd(loadings, full_matrices=False)
+    present = sizes > SMALLEST_FACTOR * sizes.max().clamp(min=1e-12)
+    sides, sizes = sides[:, present], sizes[present]
+    n_factors = len(sizes)
+    if not n_factors:
+        return loadings
+    whitening = sides / sizes / scale[:, None]
+    third = third_moments(design, fit, whitening, link, between_units=between_units)
+    turned = torch.zeros_like(loadings)
+    turned[:, :n_factors] = (sides * sizes) @ most_skewed_rotation(third)
+    return turned
+
+
+def most_skewed_rotation(third: Float[Tensor, "factor factor factor"]) -> Float[Tensor, "factor factor"]:
+    """The rotation, as columns, that makes Σ (third moment along a column)² largest; the best of a few starts."""
+    n_factors = len(third)
+    best, best_value = torch.eye(n_factors, dtype=third.dtype), -1.0
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(ROTATION_STARTS):
+        rotation = torch.linalg.qr(torch.randn(n_factors, n_factors, dtype=third.dtype, generator=generator))[0]
+        for _ in range(VARIMAX_ROUNDS):
+            slope = torch.einsum("abc,bh,ch->ah", third, rotation, rotation)
+            u, _, v = torch.linalg.svd(slope * (slope * rotation).sum(0))
+            before, rotation = rotation, u @ v
+            if (rotation - before).abs().max() < 1e-7:
+                break
+        value = torch.einsum("abc,ah,bh,ch->h", third, rotation, rotation, rotation).square().sum().item()
+        if value > best_value:
+            best, best_value = rotation, value
+    return best
+
+
+def third_moments(
+    design: Design, fit: GLMFit, whitening: Tensor, link: str, *, between_units: bool
+) -> Float[Tensor, "factor factor factor"]:
+    """E[uuu] of the residuals summed over a few bins, u = whiteningᵀ · residual.
+
+    Args:
+        design: the bins to look at.
+        fit: the fully observed GLM on the same units.
+        whitening: (unit, factor).
+        link: of the fit.
+        between_units: leave out products in which a unit meets itself; its own Poisson noise is skewed, too.
+    """
+    n_units, n_factors = whitening.shape
+    third = torch.zeros(n_factors, n_factors, n_factors, dtype=torch.float64)
+    with_square = torch.zeros(n_units, n_factors, dtype=torch.float64)
+    cube = torch.zeros(n_units, dtype=torch.float64)
+    on_device = whitening.to(design.device, design.dtype)
+    lags = max(1, design.n_lags // 3)
+    for features, counts in design.blocks():
+        activity = _box(_residuals(features, counts, fit, link), lags)
+        activity = activity - activity.mean(1, keepdim=True)
+        u = on_device.T @ activity
+        pairs = (u[:, None] * u).flatten(0, 1)
+        third += (pairs @ u.T).double().cpu().view_as(third)
+        if between_units:
+            squared = activity.square()
+            with_square += (squared @ u.T).double().cpu()
+            cube += (squared * activity).sum(1, dtype=torch.float64).cpu()
+    if between_units:
+        own = torch.einsum("ia,ib,ic->abc", whitening, whitening, with_square)
+        third -= own + own.permute(0, 2, 1) + own.permute(2, 1, 0)
+        third += 2 * torch.einsum("ia,ib,ic,i->abc", whitening, whitening, whitening, cube)
+    return third / design.n_bins
 
 
 def _skewness_sign(design: Design, fit: GLMFit, weights: Tensor, lags: int, link: str) -> Float[Tensor, " factor"]:

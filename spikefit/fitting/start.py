@@ -5,7 +5,9 @@ them. The size of one hidden spike is free: a unit that fires n times as often w
 well. A Poisson posterior cannot be certain of a single spike and is far closer to the truth when spikes are small and
 many, so its units start lively; a categorical one can, and starts with rare, large spikes (`START_COUNT`, per bin).
 
-Visible couplings start at zero. The H = 0 solution would be a trap: it has taken up the hidden units' work.
+Visible couplings start at zero. The H = 0 solution would be a trap: it has taken up the hidden units' work. The
+posterior is fitted to what the network of this start dreams (`dreams.py`), and shifted to expect as many spikes in the
+recording as its unit is meant to fire.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from spikefit.fitting.dreams import fit_posterior_to_dreams
 from spikefit.fitting.windows import Windows
 from spikefit.models.likelihood import posterior_mean
 from spikefit.models.link import LINKS, inverse_link
@@ -24,19 +27,10 @@ from spikefit.models.poglm import POGLMNetwork
 START_COUNT = {"poisson": 0.3, "categorical": 0.05}  # expected hidden spikes per bin
 LARGEST_WEIGHT = 5.0  # drive added by one hidden spike at its first lag
 DECAY_IN_WINDOWS = 0.3
-READOUT_GAIN = 0.7  # evidence counted once would be counted again by the neighbouring bins
 NOISE = 0.02
 CALIBRATION_WINDOWS = 16
 
 
-def random_rotation(n: int, generator: torch.Generator) -> Float[Tensor, "n n"]:
-    """An orthogonal matrix, uniform over all of them."""
-    q, r = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
-    turned: Tensor = q * r.diagonal().sign()
-    return turned
-
-
-@torch.no_grad()
 def start_from_factors(
     model: POGLMNetwork,
     factors: list[Float[Tensor, "unit factor"]],
@@ -51,8 +45,17 @@ def start_from_factors(
         factors: extra spikes of every visible unit per standard deviation of a factor, from `residual_factors`.
         mean_count: mean spikes per bin of every visible unit, above zero.
         windows: training windows, some of which set the posterior's offset.
-        generator: breaks ties between units without a factor; on the CPU.
+        generator: breaks ties between units without a factor, and draws the dreams; on the CPU.
     """
+    _set_generative_side(model, factors, mean_count, generator)
+    fit_posterior_to_dreams(model, generator)
+    _calibrate(model, windows)
+
+
+@torch.no_grad()
+def _set_generative_side(
+    model: POGLMNetwork, factors: list[Tensor], mean_count: Tensor, generator: torch.Generator
+) -> None:
     basis = model.basis.cpu().double()
     n_lags = len(basis)
     start_count = START_COUNT[model.family]
@@ -60,7 +63,7 @@ def start_from_factors(
     profile = torch.exp(-lags / (DECAY_IN_WINDOWS * n_lags))
     on_basis = torch.linalg.lstsq(basis, profile[:, None]).solution[:, 0]
     baseline = inverse_link(model.link, mean_count.cpu().double())
-    n_visible, n_hidden = model.n_visible, model.n_hidden
+    n_visible = model.n_visible
     for restart, loadings in enumerate(factors):
         # A Poisson unit of λ spikes a bin has standard deviation √λ, so one of its spikes adds loading / √λ.
         extra = loadings.clamp(min=0) / math.sqrt(start_count)
@@ -68,14 +71,10 @@ def start_from_factors(
         size += NOISE * torch.rand(size.shape, dtype=torch.float64, generator=generator)
         weights = size[:, :, None] * on_basis
         model.hidden_weights[restart, :n_visible] = weights.reshape(n_visible, -1).to(model.hidden_weights)
-        # A spike at t shows in the visible units through the same filters, so their mirror image reads it out.
-        readout = READOUT_GAIN * weights.transpose(0, 1).reshape(n_hidden, -1)
-        model.posterior.future[restart] = readout.to(model.posterior.future)
     model.baseline[:, :n_visible] = baseline.to(model.baseline)
     model.baseline[:, n_visible:] = inverse_link(model.link, torch.tensor(start_count, dtype=torch.float64)).to(
         model.baseline
     )
-    _calibrate(model, windows)
 
 
 def _drive_for(extra: Tensor, baseline: Tensor, profile: Tensor, link: str) -> Tensor:
@@ -90,6 +89,7 @@ def _drive_for(extra: Tensor, baseline: Tensor, profile: Tensor, link: str) -> T
     return low
 
 
+@torch.no_grad()
 def _calibrate(model: POGLMNetwork, windows: Windows) -> None:
     """Shift each posterior so that it expects as many spikes as its unit is meant to fire."""
     step = max(1, len(windows) // CALIBRATION_WINDOWS)

@@ -18,7 +18,7 @@ from spikefit.fitting.loop import LoopSettings
 from spikefit.fitting.outcome import Array, FittedNetwork, notes_on
 from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem
 from spikefit.fitting.pruning import keep_hidden
-from spikefit.fitting.residuals import residual_factors
+from spikefit.fitting.residuals import ROTATIONS, residual_factors
 from spikefit.fitting.scores import poglm_nats
 from spikefit.fitting.start import start_from_factors
 from spikefit.fitting.training import Training, TrainingState, n_start
@@ -72,7 +72,7 @@ def train_candidate(
         training.restore(*load_checkpoint(path, problem.identity, problem.device))
     else:
         generator = torch.Generator().manual_seed(settings.seed)
-        factors = restart_factors(design, fit, n_first, n_hidden, settings)
+        factors = restart_factors(design, fit, n_first, settings)
         start_from_factors(model, factors, problem.mean_count, train, generator)
     hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}", None)
 
@@ -100,17 +100,17 @@ def choose_estimator(settings: FitSettings) -> Estimator:
     return get_estimator(settings.estimator, temperature=settings.temperature)
 
 
-def restart_factors(design: Design, fit: GLMFit, n_first: int, n_hidden: int, settings: FitSettings) -> list[Tensor]:
-    """Factors for every restart: as many as the model holds, then as few as were asked for, then in between."""
+def restart_factors(design: Design, fit: GLMFit, n_factors: int, settings: FitSettings) -> list[Tensor]:
+    """Factors for every restart: one rotation of them after another, then the same again, jittered."""
     out = []
     for restart in range(settings.restarts):
-        n = n_first - restart % (n_first - n_hidden + 1)
-        loadings = residual_factors(design, fit, n_factors=n, link=settings.link)
-        if restart > n_first - n_hidden:
+        rotation = ROTATIONS[restart % len(ROTATIONS)]
+        loadings = residual_factors(design, fit, n_factors=n_factors, link=settings.link, rotation=rotation)
+        if restart >= len(ROTATIONS):
             generator = torch.Generator().manual_seed(settings.seed + restart)
             jitter = torch.randn(loadings.shape, dtype=torch.float64, generator=generator)
             loadings = loadings * torch.exp(0.5 * jitter)
-        out.append(torch.nn.functional.pad(loadings, (0, n_first - n)))
+        out.append(loadings)
     return out
 
 

@@ -66,6 +66,17 @@ class ForwardBackwardPosterior(nn.Module):
             history = history_features(counts[..., :end], self.basis)
         return torch.cat([history, counts[..., before:end], future_features(counts[..., before:], self.basis)], dim=-2)
 
+    @torch.no_grad()
+    def set_readout(
+        self, restart: int, weights: Float[Tensor, "hidden feature"], offset: Float[Tensor, " hidden"]
+    ) -> None:
+        """Set one restart's weights, with the features in the order of `features`."""
+        n_past, n_present = self.past.shape[-1], self.present.shape[-1]
+        self.past[restart] = weights[:, :n_past]
+        self.present[restart] = weights[:, n_past : n_past + n_present]
+        self.future[restart] = weights[:, n_past + n_present :]
+        self.offset[restart] = offset
+
     def forward(self, features: Float[Tensor, "window feature bin"]) -> Float[Tensor, "window restart hidden bin"]:
         """Log rates of the hidden counts' laws."""
         weights = torch.cat([self.past, self.present, self.future], dim=-1)

@@ -1,0 +1,94 @@
+"""A posterior that starts from what the network dreams: the sleep phase of wake-sleep.
+
+At the start of training the generative side is known roughly, from the residuals' factors, and the posterior not at all.
+The network is therefore run on its own, with the hidden spikes at hand, and the posterior is fitted to tell them from the
+visible ones. That is a regression with one best answer; unlike the mirror image of the filters it knows that a visible
+spike counts as evidence once, and that another hidden unit may explain it.
+
+Source: Hinton, Dayan, Frey & Neal, "The wake-sleep algorithm for unsupervised neural networks" (Science 1995).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spikefit.models.coupling import history_features
+from spikefit.models.link import LINKS
+from spikefit.models.poglm import POGLMNetwork
+from spikefit.prob.poisson import sample_poisson
+from spikefit.prob.single import occupancy, sample_occupancy
+
+DREAM_BINS = 20_000
+WINDOW_BINS = 1000
+REGRESSION_STEPS = 40
+# In nats per dreamt bin, for weights of size one: enough to tie down what so few spikes leave open.
+REGRESSION_RIDGE = 1e-4
+LARGEST_COUNT = 50.0  # a dream that explodes would teach nothing
+
+
+def fit_posterior_to_dreams(model: POGLMNetwork, generator: torch.Generator) -> None:
+    """Fit each restart's posterior to counts drawn from its own generative side, in place.
+
+    Hidden units fire at random at their baseline rates and act on the visible ones; couplings among visible units, which
+    stand at zero when training starts, are left out.
+
+    Args:
+        model: whose generative side is set.
+        generator: source of the draws, on the CPU.
+    """
+    for restart in range(model.n_restarts):
+        visible, hidden = dream(model, restart, generator)
+        before, after = model.posterior.reach
+        features = model.posterior.features(visible)
+        wanted = hidden[..., before : hidden.shape[-1] - after]
+        weights, offset = _regress(_flat(features), _flat(wanted), model.family)
+        model.posterior.set_readout(restart, weights, offset)
+
+
+@torch.no_grad()
+def dream(model: POGLMNetwork, restart: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Visible and hidden counts of one restart's generative side, (window, unit, bin) each."""
+    n_lags, n_visible = model.n_lags, model.n_visible
+    n_windows = DREAM_BINS // WINDOW_BINS
+    basis = model.basis.cpu()
+    baseline = model.baseline[restart].cpu()
+    rate = LINKS[model.link](baseline[n_visible:])[0]
+    rate = rate[None, :, None].expand(n_windows, -1, WINDOW_BINS + n_lags)
+    hidden = (sample_occupancy if model.family == "categorical" else sample_poisson)(rate.contiguous(), generator)
+    effect = model.hidden_weights[restart, :n_visible].cpu() @ history_features(hidden, basis)
+    expected = LINKS[model.link](effect + baseline[:n_visible, None])[0].clamp(max=LARGEST_COUNT)
+    visible = sample_poisson(expected, generator)
+    return visible.to(model.basis), hidden[..., n_lags:].to(model.basis)
+
+
+def _regress(
+    features: Float[Tensor, "feature bin"], counts: Float[Tensor, "hidden bin"], family: str
+) -> tuple[Float[Tensor, "hidden feature"], Float[Tensor, " hidden"]]:
+    """The posterior's read-out that makes these counts likeliest."""
+    scale = features.std(1).clamp(min=1e-3)
+    weights = torch.zeros(len(counts), len(features), dtype=features.dtype, device=features.device, requires_grad=True)
+    mean = counts.mean(1).clamp(min=1e-4)
+    offset = torch.log(torch.expm1(mean)).requires_grad_()
+    scaled = features / scale[:, None]
+    optimizer = torch.optim.LBFGS([weights, offset], max_iter=REGRESSION_STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        rate = torch.nn.functional.softplus(weights @ scaled + offset[:, None])
+        nats = (
+            torch.xlogy(counts, occupancy(rate)) - (1 - counts) * rate
+            if family == "categorical"
+            else (torch.xlogy(counts, rate) - rate)
+        )
+        value = REGRESSION_RIDGE * weights.square().sum() - nats.mean(1).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return weights.detach() / scale, offset.detach()
+
+
+def _flat(signal: Float[Tensor, "window row bin"]) -> Float[Tensor, "row all_bins"]:
+    return signal.transpose(0, 1).flatten(1)
