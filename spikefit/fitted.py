@@ -19,7 +19,7 @@ import numpy as np
 from spikefit import results
 from spikefit.config import Config
 from spikefit.errors import UsageError
-from spikefit.results import HiddenActivity, Result, UnitRow
+from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def to_fit(
         ci_high=connectivity + half_width,
         hidden=hidden,
         history=dict(network.history),
+        common_drive=_common_drive(network, counts.bin_width_s),
         metrics={**network.metrics, "device": device},
         units=tuple(units),
         config=config.to_dict(),
@@ -170,6 +171,17 @@ def to_fit(
         warnings=(*warnings, *network.notes),
         name=name,
         **further,
+    )
+
+
+def _common_drive(network: FittedNetwork, bin_width_s: float) -> CommonDriveTerm | None:
+    parameters = network.parameters
+    if "common_drive_weights" not in parameters:
+        return None
+    return CommonDriveTerm(
+        time_constant_s=-bin_width_s / np.log(parameters["common_drive_decay"]),
+        weights=parameters["common_drive_weights"],
+        level_hz=float(parameters["common_drive_level"]) / bin_width_s,
     )
 
 
@@ -189,6 +201,7 @@ def fit_settings(config: Config) -> FitSettings:
         temperature=config.gradient.temperature,
         n_draws=config.gradient.draws,
         ridge=config.fit.ridge,
+        common_drive_s=config.model.common_drive_tau if config.model.common_drive == "on" else (),
         restarts=config.fit.restarts,
         heldout=config.fit.heldout,
         max_epochs=config.fit.max_epochs,

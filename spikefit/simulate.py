@@ -22,6 +22,21 @@ RUNAWAY_COUNT = 50.0
 
 
 @dataclass(frozen=True, eq=False)
+class CommonDrive:
+    """What recent activity of all recorded units together does to each unit.
+
+    Attributes:
+        decay: factor by which a trace falls in one bin; (trace,).
+        weights: drive per trace; (unit, trace).
+        level: spikes of the recorded population in a bin that leave the traces where they are.
+    """
+
+    decay: Array
+    weights: Array
+    level: float
+
+
+@dataclass(frozen=True, eq=False)
 class Network:
     """A network with known filters.
 
@@ -31,6 +46,7 @@ class Network:
         n_visible: the first `n_visible` units are recorded, the rest are hidden.
         bin_width_s: bin width in seconds.
         link: `softplus` or `exp`.
+        common_drive: of the recorded population, where the network has one.
     """
 
     coupling_filters: Array
@@ -38,6 +54,7 @@ class Network:
     n_visible: int
     bin_width_s: float
     link: str = "softplus"
+    common_drive: CommonDrive | None = None
 
     @property
     def n_units(self) -> int:
@@ -172,9 +189,12 @@ def simulate(network: Network, *, duration_s: float, seed: int) -> Simulation:
     order = (np.arange(n_lags)[None, :] + np.arange(n_lags)[:, None]) % n_lags
     counts = np.zeros((n_bins, network.n_units), dtype=np.uint8)
     link = np.exp if network.link == "exp" else _softplus
+    common = network.common_drive
+    trace = np.zeros(0 if common is None else len(common.decay))
     for t in range(n_bins):
         slot = t % n_lags
-        expected = link(network.baseline + ring[slot])
+        drive = network.baseline + ring[slot]
+        expected = link(drive if common is None else drive + common.weights @ trace)
         ring[slot] = 0.0
         if expected.max() > RUNAWAY_COUNT:
             raise UsageError(
@@ -184,6 +204,8 @@ def simulate(network: Network, *, duration_s: float, seed: int) -> Simulation:
             )
         spikes = rng.poisson(expected)
         counts[t] = spikes
+        if common is not None:
+            trace = common.decay * trace + (spikes[: network.n_visible].sum() - common.level)
         for unit in np.flatnonzero(spikes):
             ring[order[(slot + 1) % n_lags]] += spikes[unit] * by_sender[unit]
     return Simulation(network, counts, seed)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
@@ -61,6 +61,31 @@ Duration = Annotated[
     WithJsonSchema(_TIME_SCHEMA),
     Hint("TIME"),
 ]
+
+
+def _split_list(value: Any) -> Any:
+    """`0.1s,1s` is a list of two, alone or inside a list."""
+    items = value if isinstance(value, list | tuple) else (value,)
+    parts: list[Any] = []
+    for item in items:
+        parts += [part.strip() for part in item.split(",")] if isinstance(item, str) else [item]
+    return tuple(parts)
+
+
+Durations = Annotated[
+    tuple[Duration, ...],
+    BeforeValidator(_split_list),
+    WithJsonSchema({"anyOf": [_TIME_SCHEMA, {"type": "array", "items": _TIME_SCHEMA, "minItems": 1}]}),
+    Hint("TIME,…"),
+]
+
+
+def _read_switch(value: Any) -> Any:
+    # YAML takes a bare on or off for true or false.
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+OnOff = Annotated[Literal["on", "off"], BeforeValidator(_read_switch)]
 
 
 def _read_interval(value: Any) -> Interval:

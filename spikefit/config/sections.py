@@ -14,7 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from spikefit.config.cross_checks import contradictions
-from spikefit.config.kinds import Device, Duration, HiddenCounts, Hint, Intervals, Mapping, Moment, Names, TimeUnit
+from spikefit.config.kinds import (
+    Device,
+    Duration,
+    Durations,
+    HiddenCounts,
+    Hint,
+    Intervals,
+    Mapping,
+    Moment,
+    Names,
+    OnOff,
+    TimeUnit,
+)
 
 Value = TypeVar("Value")
 NotAFlag = Annotated[Value, Hint(flag=False)]
@@ -83,6 +95,13 @@ class ModelConfig(Section):
         description="Number of basis functions per filter; raw takes one per lag whatever is given.",
     )
     link: Literal["softplus", "exp"] = Field(default="softplus", description="From the drive to the expected count.")
+    common_drive: OnOff = Field(
+        default="on",
+        description="Whether recent activity of the whole recorded population drives each unit; without hidden units only.",
+    )
+    common_drive_tau: Durations = Field(
+        default=(0.1, 0.3, 1.0, 3.0), min_length=1, description="Time constants by which that activity is forgotten."
+    )
     posterior: Literal["forward-backward"] = Field(
         default="forward-backward", description="Which visible spikes the posterior over hidden spikes sees."
     )

@@ -1,6 +1,7 @@
 """The shared design of all units, made block by block.
 
-Every unit's drive is read from the same features, the convolved history of all visible units. They are made for a few
+Every unit's drive is read from the same features, the convolved history of all visible units and, behind them, the
+traces of the common drive where there are some. They are made for a few
 thousand bins at a time from counts in their compact type, kept where a memory budget allows, and made again where not.
 """
 
@@ -37,6 +38,7 @@ class Design:
         counts: (unit, bin), in any whole-number type, on the device of the computation.
         ranges: scored `[start, stop)` bins, shape (n, 2), each preceded by a whole history inside its segment.
         basis: (lag, basis), on the same device; its dtype is the dtype of the computation.
+        covariates: further features of every bin of the recording, the same for all units; (covariate, bin).
         cache_bytes: how much of the features may be kept between passes.
     """
 
@@ -46,16 +48,19 @@ class Design:
         ranges: NDArray[np.int64],
         basis: Float[Tensor, "lag basis"],
         *,
+        covariates: Float[Tensor, "covariate bin"] | None = None,
         cache_bytes: int = 0,
     ) -> None:
         self._counts = counts
+        self._covariates = covariates
         self._basis = basis
         self._blocks = _make_blocks(ranges, counts.device)
         self._cache: dict[int, tuple[Tensor, Tensor]] = {}
         self._spikes: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         self._cache_bytes = cache_bytes
         self.n_units = counts.shape[0]
-        self.n_features = self.n_units * basis.shape[1]
+        self.n_couplings = self.n_units * basis.shape[1]
+        self.n_features = self.n_couplings + (0 if covariates is None else len(covariates))
         self.n_bins = int(np.diff(ranges, axis=1).sum()) if len(ranges) else 0
 
     @property
@@ -88,6 +93,8 @@ class Design:
             block = self._blocks[key]
             padded = self._counts[:, block.start - n_lags : block.stop].to(self.dtype)
             features, targets = history_features(padded, self._basis), padded[:, n_lags:]
+            if self._covariates is not None:
+                features = torch.cat([features, self._covariates[:, block.start : block.stop].to(features)])
             if block.scored is not None:
                 features, targets = features[:, block.scored], targets[:, block.scored]
             else:

@@ -24,7 +24,9 @@ def fit_network(
 ) -> FittedNetwork:
     """Fit every candidate number of hidden units and keep the one the held-out bins support.
 
-    With one candidate that one is kept, and the notes say so where H = 0 predicts better.
+    With one candidate that one is kept, and the notes say so where H = 0 predicts better. The common drive belongs to
+    H = 0 alone: hidden units are the common drive, and with covariates in their place they would not be found. So
+    hidden units must beat the best that can be done without them.
 
     Args:
         counts: binned recording.
@@ -44,10 +46,14 @@ def fit_network(
     hooks.stage("fitting without hidden units", None)
     design, fit = fit_observed(problem, problem.split.train, hooks, None)
     blocks = describe_blocks(heldout, problem.mean_count)
-    nats: dict[int, Tensor] = {0: glm_nats(fit, heldout, problem.basis, settings.link)}
+    nats: dict[int, Tensor] = {0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)}
     fitted: dict[int, tuple[POGLMNetwork, bool, dict[str, list[float]]]] = {}
+    plain = fit
+    if max(settings.hidden) > 0 and problem.common_drive is not None:
+        # Hidden units start from what couplings alone leave unexplained.
+        design, plain = fit_observed(problem, problem.split.train, hooks, None, common_drive=False)
     for n_hidden in sorted({h for h in settings.hidden if h > 0}):
-        trained = train_candidate(problem, n_hidden, design, fit, hooks)
+        trained = train_candidate(problem, n_hidden, design, plain, hooks)
         nats[n_hidden] = poglm_nats(trained[0], heldout)
         fitted[n_hidden] = trained[1:]
     chosen = settings.hidden[0]

@@ -20,6 +20,7 @@ from torch import Tensor
 from spikefit.fitting.split import Split, split_bins
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
+from spikefit.models.common_drive import CommonDrive
 from spikefit.spikes import Counts
 
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
@@ -28,7 +29,10 @@ HELDOUT_CORE_BINS = 2000
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults."""
+    """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults.
+
+    `common_drive_s` are the time constants of the common drive; there is none where it is empty.
+    """
 
     hidden: tuple[int, ...]
     window_s: float
@@ -45,6 +49,7 @@ class FitSettings:
     max_epochs: int
     learning_rate: float
     seed: int
+    common_drive_s: tuple[float, ...] = ()
 
 
 @dataclass
@@ -84,6 +89,8 @@ class Problem:
         unit_ids: of the visible units.
         mean_count: mean spikes per training bin of every unit, above zero; float64 on the CPU.
         identity: what the fit depends on, as texts that two equal runs share.
+        common_drive: kernels of the population's traces; None where the fit has none.
+        traces: of the common drive in every bin of the recording, (trace, bin); None where the fit has none.
     """
 
     counts: Tensor
@@ -94,6 +101,8 @@ class Problem:
     unit_ids: tuple[str, ...]
     mean_count: Tensor
     identity: dict[str, str]
+    common_drive: CommonDrive | None = None
+    traces: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -146,6 +155,10 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
     identity |= {name: repr(value) for name, value in vars(settings).items() if name != "hidden"}
     dtype = torch.float32
+    common_drive = traces = None
+    if settings.common_drive_s:
+        common_drive = CommonDrive.of(on_device, settings.common_drive_s, counts.bin_width_s)
+        traces = common_drive.features(on_device, counts.segment_offsets)
     return Problem(
         counts=on_device,
         segment_offsets=counts.segment_offsets,
@@ -155,4 +168,6 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         unit_ids=counts.unit_ids,
         mean_count=mean_count,
         identity=identity,
+        common_drive=common_drive,
+        traces=traces,
     )

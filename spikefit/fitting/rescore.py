@@ -13,6 +13,7 @@ from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, nats_per_bin, poglm_nats
 from spikefit.fitting.split import N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS, split_bins
 from spikefit.fitting.windows import Windows
+from spikefit.models.common_drive import CommonDrive
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.spikes import Counts
 
@@ -48,9 +49,15 @@ def score_counts(
     if "hidden_weights" in parameters:
         nats = poglm_nats(network_of(parameters, link=link, family=family), windows, n_draws)
     else:
-        weights, baseline = (torch.from_numpy(np.asarray(parameters[k])) for k in ("visible_weights", "baseline"))
-        fit = GLMFit(weights, baseline, decrement=torch.zeros(len(baseline)), converged=True)
-        nats = glm_nats(fit, windows, basis, link)
+        weights, baseline = np.asarray(parameters["visible_weights"]), np.asarray(parameters["baseline"])
+        traces = None
+        if "common_drive_weights" in parameters:
+            level = float(parameters["common_drive_level"])
+            common_drive = CommonDrive(np.asarray(parameters["common_drive_decay"]), level)
+            traces = common_drive.features(by_unit, segment_offsets)
+            weights = np.concatenate([weights, parameters["common_drive_weights"] / common_drive.gain], axis=1)
+        fit = GLMFit(torch.from_numpy(weights), torch.from_numpy(baseline), torch.zeros(len(baseline)), converged=True)
+        nats = glm_nats(fit, windows, basis, link, traces)
     absolute, bits = nats_per_bin(nats - blocks.factorials, blocks), bits_per_spike(nats, blocks)
     return {
         "nats_per_bin": absolute.value,

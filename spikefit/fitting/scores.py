@@ -70,15 +70,33 @@ def describe_blocks(windows: Windows, mean_count: Float[Tensor, " unit"]) -> Blo
 
 
 @torch.no_grad()
-def glm_nats(fit: GLMFit, windows: Windows, basis: Float[Tensor, "lag basis"], link: str) -> Float[Tensor, " window"]:
-    """Log-likelihood of every window under the fully observed GLM, factorials left out."""
+def glm_nats(
+    fit: GLMFit,
+    windows: Windows,
+    basis: Float[Tensor, "lag basis"],
+    link: str,
+    covariates: Float[Tensor, "covariate bin"] | None = None,
+) -> Float[Tensor, " window"]:
+    """Log-likelihood of every window under the fully observed GLM, factorials left out.
+
+    Args:
+        fit: its last weights, as many as there are covariates, are those of the covariates.
+        windows: what is scored.
+        basis: (lag, basis).
+        link: of the fit.
+        covariates: traces of the common drive in every bin of the recording, where the fit has them.
+    """
     before, after = windows.context
     n_lags = len(basis)
     weights, baseline = fit.weights.to(basis), fit.baseline.to(basis)[:, None]
     rows = [basis.new_empty(0, dtype=torch.float64)]
-    for batch in windows.batches(max(1, JUDGE_BATCH_BINS // max(1, windows.core))):
+    per_batch = max(1, JUDGE_BATCH_BINS // max(1, windows.core))
+    for batch, which in zip(windows.batches(per_batch), torch.arange(len(windows)).split(per_batch), strict=False):
         end = batch.counts.shape[-1] - after
-        drive = weights @ history_features(batch.counts[..., before - n_lags : end], basis) + baseline
+        features = history_features(batch.counts[..., before - n_lags : end], basis)
+        if covariates is not None:
+            features = torch.cat([features, windows.cores_of(covariates, which).to(basis)], dim=1)
+        drive = weights @ features + baseline
         nats = log_likelihood(drive[None, :, None], batch.counts[..., before:end], batch.scored, link)
         rows.append(nats[0, :, 0].sum(-1).double())
     return torch.cat(rows).cpu()

@@ -34,8 +34,10 @@ def connectivity_errors(
         link: of the fit.
     """
     n_units, n_features = design.n_units, design.n_features
-    # Column m sums the filter of sender m.
-    sums = torch.kron(torch.eye(n_units, dtype=torch.float64, device=design.device), basis.double().sum(0)[:, None])
+    # Column m sums the filter of sender m; covariates, behind the couplings, are in no sum.
+    sums = torch.zeros(n_features, n_units, dtype=torch.float64, device=design.device)
+    one = torch.eye(n_units, dtype=torch.float64, device=design.device)
+    sums[: design.n_couplings] = torch.kron(one, basis.double().sum(0)[:, None])
     if float(n_units) * design.n_bins * n_features**2 <= MOST_MULTIPLICATIONS:
         return _own_information(design, fit, sums, ridge, link), "information"
     return _shared_information(design, fit, sums, ridge, link), "shared information"

@@ -94,6 +94,13 @@ class Windows:
             scored = (torch.arange(self.core) < lengths[:, None]).to(device)
         return WindowBatch(counts, scored, int(lengths.sum()))
 
+    def cores_of(
+        self, values: Float[Tensor, "row whole_bin"], which: Int[Tensor, " window"]
+    ) -> Float[Tensor, "window row bin"]:
+        """Further values of every bin of the recording, in the cores of the named windows; unscored bins hold anything."""
+        bins = (self._starts[which, None] + torch.arange(self.core)).clamp_(max=values.shape[1] - 1)
+        return values[:, bins.to(values.device)].transpose(0, 1)
+
     def batches(self, n_windows: int, order: Int[Tensor, " window"] | None = None) -> Iterator[WindowBatch]:
         """All windows, `n_windows` at a time, in the given order."""
         order = torch.arange(len(self)) if order is None else order

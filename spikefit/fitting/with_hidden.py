@@ -139,6 +139,7 @@ def poglm_outcome(
         "converged": converged,
         "elbo_per_bin": poglm_nats(model, everything).sum().item() / everything.n_bins - problem.factorials_per_bin,
         "std_error_method": None,
+        "common_drive": False,
         "fit_s": time.perf_counter() - began,
     }
     with torch.no_grad():

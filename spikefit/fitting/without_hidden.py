@@ -19,11 +19,31 @@ from spikefit.models.coupling import filters_from_weights
 
 
 def fit_observed(
-    problem: Problem, ranges: NDArray[np.int64], hooks: Hooks, start: GLMFit | None
+    problem: Problem,
+    ranges: NDArray[np.int64],
+    hooks: Hooks,
+    start: GLMFit | None,
+    *,
+    common_drive: bool = True,
 ) -> tuple[Design, GLMFit]:
-    """Fit the GLM to some of the bins; also give the design it was fitted on."""
+    """Fit the GLM to some of the bins; also give the design it was fitted on.
+
+    Args:
+        problem: what is fitted.
+        ranges: the bins, `[start, stop)`; (n, 2).
+        hooks: progress.
+        start: a fit to start from.
+        common_drive: whether the problem's common drive, where it has one, is part of the fit.
+    """
     where = float64_device(problem.device)
-    design = Design(problem.counts.to(where), ranges, problem.basis.to(where), cache_bytes=feature_cache_bytes())
+    traces = problem.traces if common_drive else None
+    design = Design(
+        problem.counts.to(where),
+        ranges,
+        problem.basis.to(where),
+        covariates=None if traces is None else traces.to(where),
+        cache_bytes=feature_cache_bytes(),
+    )
     # The penalty belongs to the whole recording: a part of it gets its share.
     share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
 
@@ -63,23 +83,34 @@ def glm_outcome(
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
     std_error, how = connectivity_errors(design, fit, basis, ridge=settings.ridge, link=settings.link)
-    filters = filters_from_weights(fit.weights, basis.double()).cpu().numpy()
+    couplings = fit.weights[:, : design.n_couplings]
+    filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
+    common_drive = problem.common_drive
     metrics |= {
         "converged": fit.converged and on_train.converged,
         # Nothing is hidden, so the bound is the likelihood itself; the penalty is no part of it.
         "elbo_per_bin": glm_log_likelihood(design, fit, link=settings.link).sum().item() / n_bins,
         "std_error_method": how,
         "ci_level": CI_LEVEL,
+        "common_drive": common_drive is not None,
         "fit_s": time.perf_counter() - began,
     }
+    parameters = {
+        "basis": problem.basis.cpu().numpy(),
+        "baseline": fit.baseline.cpu().numpy(),
+        "visible_weights": couplings.cpu().numpy(),
+    }
+    if common_drive is not None:
+        on_traces = fit.weights[:, design.n_couplings :].cpu().numpy() * common_drive.gain
+        parameters |= {
+            "common_drive_weights": on_traces,
+            "common_drive_decay": common_drive.decay,
+            "common_drive_level": np.array(common_drive.level),
+        }
     objective = np.array(fit.objective) / n_bins - problem.factorials_per_bin
     return FittedNetwork(
-        parameters={
-            "basis": problem.basis.cpu().numpy(),
-            "baseline": fit.baseline.cpu().numpy(),
-            "visible_weights": fit.weights.cpu().numpy(),
-        },
+        parameters=parameters,
         coupling_filters=filters,
         baseline=fit.baseline.cpu().numpy(),
         std_error=std_error.cpu().numpy(),

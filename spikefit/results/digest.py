@@ -25,6 +25,9 @@ def digest(result: Result) -> str:
     if result.hidden is not None:
         _add_array(total, "hidden/time_s", result.hidden.time_s)
         _add_array(total, "hidden/expected_count", result.hidden.expected_count)
+    if result.common_drive is not None:
+        for key in ("time_constant_s", "weights", "level_hz"):
+            _add_array(total, f"common_drive/{key}", getattr(result.common_drive, key))
     for key, series in sorted(result.history.items()):
         _add_array(total, f"history/{key}", series)
     for key, value in sorted(result.parameters.items()):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spikefit.results.digest import digest, documents_of
 from spikefit.results.model import Result
-from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, HiddenActivity, UnitRow
+from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, CommonDriveTerm, HiddenActivity, UnitRow
 from spikefit.results.schema import (
     ABOUT,
     FORMAT,
@@ -70,6 +70,10 @@ def to_h5(result: Result, *, generator: str, created_utc: str, side_files: Mappi
         if result.hidden is not None:
             _put(file, "hidden/time_s", result.hidden.time_s, ABOUT["hidden/time_s"])
             _put(file, "hidden/expected_count", result.hidden.expected_count, ABOUT["hidden/expected_count"])
+        if result.common_drive is not None:
+            for key in ("time_constant_s", "weights", "level_hz"):
+                path = f"common_drive/{key}"
+                _put(file, path, np.asarray(getattr(result.common_drive, key)), ABOUT[path])
         for key, series in result.history.items():
             _put(file, f"history/{key}", series, about_history(key, result.metrics))
         for key, value in result.parameters.items():
@@ -169,6 +173,13 @@ def from_h5(file: h5py.File) -> dict[str, Any]:
         time_s = _array(file, "hidden/time_s")
         n_hidden = fields["unit_kind"].count(HIDDEN)
         fields["hidden"] = HiddenActivity(time_s, _array(file, "hidden/expected_count", (time_s.size, n_hidden)))
+    if "common_drive" in file:
+        time_constant_s = _array(file, "common_drive/time_constant_s")
+        fields["common_drive"] = CommonDriveTerm(
+            time_constant_s,
+            _array(file, "common_drive/weights", (n_units, time_constant_s.size)),
+            float(_array(file, "common_drive/level_hz", ())),
+        )
     fields["history"] = {key: _array(file, f"history/{key}") for key in _members(file, "history")}
     fields["parameters"] = {key: _array(file, f"parameters/{key}") for key in _members(file, "parameters")}
     fields["units"] = _unit_rows(file)

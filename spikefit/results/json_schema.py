@@ -32,6 +32,10 @@ METRICS_SCHEMA: dict[str, Any] = {
         "n_visible": _count("recorded units"),
         "n_hidden": _count("hidden units"),
         "n_bins": _count("bins in all"),
+        "common_drive": {
+            "type": "boolean",
+            "description": "whether the reported fit has the recent activity of the whole population as covariates",
+        },
         "converged": {"type": "boolean", "description": "whether the fit met its stopping rule"},
         "fit_s": _number("time of the optimisation alone, seconds"),
         "wall_s": _number("time of the whole run, seconds"),

@@ -41,6 +41,32 @@ class HiddenActivity:
         object.__setattr__(self, "expected_count", expected_count)
 
 
+@dataclass(frozen=True, eq=False)
+class CommonDriveTerm:
+    """What recent activity of the whole recorded population does to each unit.
+
+    A spike of anyone adds weights[:, j] · exp(−(l − 1) · bin width / time_constant_s[j]), summed over j, to the drives
+    l bins later; what is added at the population's mean rate is taken off again.
+
+    Attributes:
+        time_constant_s: of each exponential, in seconds; shape (n_traces,).
+        weights: drive per spike; shape (n_units, n_traces).
+        level_hz: mean rate of all recorded units together, in spikes per second.
+    """
+
+    time_constant_s: Floats
+    weights: Floats
+    level_hz: float
+
+    def __post_init__(self) -> None:
+        time_constant_s, weights = as_floats(self.time_constant_s), as_floats(self.weights)
+        if time_constant_s.ndim != 1 or weights.ndim != 2 or weights.shape[1:] != time_constant_s.shape:
+            raise ValueError(f"weights {weights.shape} do not go with time constants {time_constant_s.shape}")
+        object.__setattr__(self, "time_constant_s", time_constant_s)
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "level_hz", float(self.level_hz))
+
+
 @dataclass(frozen=True)
 class UnitRow:
     """One unit of the recording or of the model, kept or dropped.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 FORMAT = "spikefit-connectivity"
 # The first number changes when an older reader would misread a file; the second when something was only added.
 FORMAT_VERSION = 1
-FORMAT_MINOR = 0
+FORMAT_MINOR = 1
 
 
 class About(NamedTuple):
@@ -32,7 +32,7 @@ ABOUT: dict[str, About] = {
         "effect of one spike of pre on the drive of post, by lag; row receives, column sends",
     ),
     "lag_s": About("lag", "s", "lag of each coupling filter value behind the sender's spike"),
-    "baseline": About("post", "drive", "drive of each unit with nobody spiking"),
+    "baseline": About("post", "drive", "drive of each unit with nobody spiking, the common drive at its mean"),
     "std_error": About(PAIR, "drive per spike", "standard error of connectivity; NaN where not known"),
     "ci_low": About(
         PAIR, "drive per spike", "lower end of the confidence interval of connectivity; NaN where not known"
@@ -42,6 +42,19 @@ ABOUT: dict[str, About] = {
     ),
     "p_value": About(PAIR, "1", "p-value of connectivity against no edge; NaN where not asked for"),
     "q_value": About(PAIR, "1", "false-discovery rate at which the edge is called; NaN where not asked for"),
+    "common_drive/time_constant_s": About(
+        "time_constant", "s", "time constants of the exponentials by which past spikes of the whole population count"
+    ),
+    "common_drive/weights": About(
+        "post, time_constant",
+        "drive per spike",
+        "what a spike of any recorded unit adds to the drive of post one bin later; it decays with the time constant",
+    ),
+    "common_drive/level_hz": About(
+        "scalar",
+        "Hz",
+        "mean rate of all recorded units together; what is added at this rate is taken off, so it is drive against it",
+    ),
     "hidden/time_s": About("bin", "s", "start of each bin, gaps left out"),
     "hidden/expected_count": About("bin, hidden", "spikes per bin", "posterior mean of the hidden units' spike counts"),
     "units/id": About("row", "1", "every unit of the recording, dropped ones included, then the hidden units"),

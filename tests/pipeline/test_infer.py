@@ -191,6 +191,14 @@ def test_the_scores_are_the_poisson_log_likelihood_of_the_filters(observed: tupl
     drive = np.tile(fit.baseline, (2995, 1))
     for lag in range(5):
         drive += counts[4 - lag : 2999 - lag] @ fit.coupling_filters[:, :, lag].T
+    common = fit.common_drive
+    assert common is not None
+    excess = counts.sum(axis=1) - common.level_hz * 0.01
+    for tau_s, weights in zip(common.time_constant_s, common.weights.T, strict=True):
+        trace = np.zeros(3000)
+        for t in range(1, 3000):
+            trace[t] = np.exp(-0.01 / tau_s) * trace[t - 1] + excess[t - 1]
+        drive += trace[5:, None] * weights
     nats = stats.poisson.logpmf(counts[5:], np.logaddexp(0, drive)).sum()
     constant = stats.poisson.logpmf(counts[5:], counts[5:].mean(axis=0)).sum()
     assert score["n_bins"] == 2995

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikefit.results import HiddenActivity, Result, UnitRow
+from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 
 
 def build_result(
@@ -56,6 +56,7 @@ def build_result(
         "ci_low": weights - 0.16,
         "ci_high": weights + 0.16,
         "hidden": HiddenActivity(np.arange(n_bins) * 0.01, rng.random((n_bins, n_hidden)) * 0.2) if n_hidden else None,
+        "common_drive": CommonDriveTerm(np.array([0.1, 1.0]), rng.normal(0, 0.01, (n_units, 2)), 31.5),
         "history": {
             "step": steps,
             "objective": -9 - np.exp(-steps / 9),
@@ -116,6 +117,12 @@ def check_equal(found: Result, expected: Result) -> None:
     if found.hidden is not None and expected.hidden is not None:
         np.testing.assert_array_equal(found.hidden.time_s, expected.hidden.time_s, strict=True)
         np.testing.assert_array_equal(found.hidden.expected_count, expected.hidden.expected_count, strict=True)
+    assert (found.common_drive is None) == (expected.common_drive is None)
+    if found.common_drive is not None and expected.common_drive is not None:
+        for key in ("time_constant_s", "weights"):
+            a, b = (getattr(result.common_drive, key) for result in (found, expected))
+            np.testing.assert_array_equal(a, b, err_msg=key, strict=True)
+        assert found.common_drive.level_hz == expected.common_drive.level_hz
     for key in ("history", "parameters"):
         a, b = getattr(found, key), getattr(expected, key)
         assert sorted(a) == sorted(b), key
