@@ -141,7 +141,8 @@ def to_fit(
         warnings: doubts about the input.
         further: other fields of `Result`.
     """
-    from spikefit.fitting.outcome import CI_SIGMAS
+    from spikefit.diagnostics.significance import judge_edges
+    from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
 
     n_hidden = network.n_hidden
     n_lags = network.coupling_filters.shape[2]
@@ -150,6 +151,16 @@ def to_fit(
         hidden = HiddenActivity(counts.time_s[network.hidden_bins], network.hidden_count)
     connectivity = network.coupling_filters.sum(axis=2)
     half_width = CI_SIGMAS * network.std_error
+    ci_low, ci_high = connectivity - half_width, connectivity + half_width
+    p_value, q_value = np.full_like(connectivity, np.nan), np.full_like(connectivity, np.nan)
+    metrics: dict[str, Any] = {"significance": "none"}
+    notes: tuple[str, ...] = ()
+    # With hidden units there are no standard errors, and so nothing to test.
+    if config.fit.significance != "none" and not n_hidden:
+        test = judge_edges(connectivity, network.std_error, level=CI_LEVEL)
+        p_value, q_value, metrics, notes = test.p_value, test.q_value, test.metrics, test.notes
+        tested = np.isfinite(test.ci_low)
+        ci_low, ci_high = np.where(tested, test.ci_low, ci_low), np.where(tested, test.ci_high, ci_high)
     return Fit(
         unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
         unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
@@ -159,16 +170,18 @@ def to_fit(
         baseline=network.baseline,
         bin_width_s=counts.bin_width_s,
         std_error=network.std_error,
-        ci_low=connectivity - half_width,
-        ci_high=connectivity + half_width,
+        ci_low=ci_low,
+        ci_high=ci_high,
+        p_value=p_value,
+        q_value=q_value,
         hidden=hidden,
         history=dict(network.history),
         common_drive=_common_drive(network, counts.bin_width_s),
-        metrics={**network.metrics, "device": device},
+        metrics={**network.metrics, **metrics, "device": device},
         units=tuple(units),
         config=config.to_dict(),
         parameters=network.parameters,
-        warnings=(*warnings, *network.notes),
+        warnings=(*warnings, *network.notes, *notes),
         name=name,
         **further,
     )

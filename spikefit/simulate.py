@@ -167,13 +167,14 @@ def random_network(
     return Network(filters, baseline, n_visible, bin_width_s, link)
 
 
-def simulate(network: Network, *, duration_s: float, seed: int) -> Simulation:
+def simulate(network: Network, *, duration_s: float, seed: int, input_drive: Array | None = None) -> Simulation:
     """Run a network from rest.
 
     Args:
         network: what to run.
         duration_s: how long, in seconds; rounded to whole bins.
         seed: of the spikes.
+        input_drive: drive from outside the network, added to that of each unit; (bin, unit).
 
     Raises:
         UsageError: if the activity runs away, or the duration is shorter than one bin.
@@ -194,7 +195,11 @@ def simulate(network: Network, *, duration_s: float, seed: int) -> Simulation:
     for t in range(n_bins):
         slot = t % n_lags
         drive = network.baseline + ring[slot]
-        expected = link(drive if common is None else drive + common.weights @ trace)
+        if common is not None:
+            drive = drive + common.weights @ trace
+        if input_drive is not None:
+            drive = drive + input_drive[t]
+        expected = link(drive)
         ring[slot] = 0.0
         if expected.max() > RUNAWAY_COUNT:
             raise UsageError(

@@ -295,6 +295,16 @@ FLAGS = (
     ),
     Flag(
         section="fit",
+        name="significance",
+        help="How edges are tested, without hidden units: null reads from the pairs what no edge looks like.",
+        metavar="null|none",
+        default_text="null",
+        choices=("null", "none"),
+        is_switch=False,
+        is_list=False,
+    ),
+    Flag(
+        section="fit",
         name="max_epochs",
         help="Most passes over the recording; the fit stops earlier once it has converged.",
         metavar="N",

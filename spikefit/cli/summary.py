@@ -33,6 +33,9 @@ def echo_summary(fit: Result, folder: Path) -> None:
     click.echo(f"{fit.name}: {units}{left_out}{length}")
     for line in score_lines(fit.metrics, fit.n_hidden):
         click.echo(line)
+    n_edges, n_pairs = fit.metrics.get("n_edges"), fit.metrics.get("n_tested_pairs")
+    if n_edges is not None and n_pairs:
+        click.echo(edge_line(fit.metrics))
     candidates = fit.metrics.get("candidates") or ()
     if len(candidates) > 1:
         click.echo("")
@@ -52,7 +55,10 @@ def echo_summary(fit: Result, folder: Path) -> None:
     edges = fit.edges()
     edges = edges[np.isfinite(edges["weight"])]
     if edges.size:
-        strongest = edges[np.argsort(-np.abs(edges["weight"]), kind="stable")[:STRONGEST]]
+        # By q where there is one, and by size among equals.
+        q = np.where(np.isfinite(edges["q_value"]), edges["q_value"], 2.0)
+        strongest = edges[np.lexsort((-np.abs(edges["weight"]), q))[:STRONGEST]]
+        first = "most certain" if np.isfinite(edges["q_value"]).any() else "strongest"
         # A column of dashes tells nothing: what was not asked for is not shown.
         columns = {"weight": "weight", "std_error": "std. error", "q_value": "q", "peak_lag_s": "peak lag (ms)"}
         shown = [name for name in columns if np.isfinite(strongest[name]).any()]
@@ -67,7 +73,7 @@ def echo_summary(fit: Result, folder: Path) -> None:
                 )
                 for edge in strongest
             ],
-            title=f"strongest of {thousands(int(edges.size))} connections (weight: summed over lags, in units of the drive):",
+            title=f"{first} of {thousands(int(edges.size))} connections (weight: summed over lags, in units of the drive):",
             numbers=tuple(range(2, 2 + len(shown))),
         )
     if fit.warnings:
@@ -76,6 +82,16 @@ def echo_summary(fit: Result, folder: Path) -> None:
         click.echo(f"warning: {text}")
     click.echo("")
     click.echo(f"results are in {folder}{'/' if not str(folder).endswith('/') else ''} (connectivity.h5, edges.csv, …)")
+
+
+def edge_line(metrics: Mapping[str, Any]) -> str:
+    """How many edges are called, and against what."""
+    n_inputs = int(metrics.get("n_shared_inputs") or 0)
+    inputs = f", {n_inputs} shared input{'s' if n_inputs > 1 else ''} taken off" if n_inputs else ""
+    level, spread = _number(metrics, "n_edges_q_level"), _number(metrics, "null_spread")
+    width = "" if spread is None else f" (null spread {spread:.2f}, 1 if the standard errors were right{inputs})"
+    called, pairs = thousands(int(metrics["n_edges"])), thousands(int(metrics["n_tested_pairs"]))
+    return f"edges: {called} of {pairs} pairs of recorded units at q ≤ {level:g}{width}"
 
 
 def score_lines(metrics: Mapping[str, Any], n_hidden: int) -> list[str]:

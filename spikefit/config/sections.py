@@ -138,6 +138,10 @@ class FitConfig(Section):
         lt=0.9,
         description="Share of the recording, in blocks, that no fit sees and every fit is scored on.",
     )
+    significance: Literal["null", "none"] = Field(
+        default="null",
+        description="How edges are tested, without hidden units: null reads from the pairs what no edge looks like.",
+    )
     max_epochs: Annotated[int, Hint("N")] = Field(
         default=200, ge=1, description="Most passes over the recording; the fit stops earlier once it has converged."
     )

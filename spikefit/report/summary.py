@@ -16,7 +16,13 @@ Q_LEVEL = 0.05
 
 def sentences(result: Result, edges: NDArray[np.void]) -> list[Markup]:
     """The summary of the page, a sentence or two for each point; `edges` is the edge table."""
-    points = [_what_was_fitted(result), _how_well(result), _hidden_or_not(result), _edges(edges), _doubt(result)]
+    points = [
+        _what_was_fitted(result),
+        _how_well(result),
+        _hidden_or_not(result),
+        _edges(result, edges),
+        _doubt(result),
+    ]
     return [point for point in points if point]
 
 
@@ -91,7 +97,7 @@ def _hidden_or_not(result: Result) -> Markup | None:
     return base + "the data speak for units that were not recorded."
 
 
-def _edges(table: NDArray[np.void]) -> Markup | None:
+def _edges(result: Result, table: NDArray[np.void]) -> Markup | None:
     between = table[(table["pre_kind"] == "visible") & (table["post_kind"] == "visible")]
     if not len(between) or not np.isfinite(between["weight"]).any():
         return None
@@ -102,13 +108,31 @@ def _edges(table: NDArray[np.void]) -> Markup | None:
     )
     if known.any():
         called = int((between["q_value"][known] <= Q_LEVEL).sum())
-        return Markup(
+        text = Markup(
             "{} of {} pairs of recorded units are called edges at q ≤ {}. The strongest coupling is {}."
         ).format(number(called), number(int(known.sum())), Q_LEVEL, named)
+        return text + _null(result)
     return Markup(
         "The strongest coupling between recorded units is {}. No significance was computed: "
         "a large weight alone does not make an edge, and weights between rarely firing units are the least certain."
     ).format(named)
+
+
+def _null(result: Result) -> Markup:
+    """What the calls were held against, and what was taken off before."""
+    spread, n_inputs = metric(result, "z_spread"), metric(result, "n_shared_inputs")
+    if spread is None:
+        return Markup("")
+    text = Markup(
+        " What no edge looks like was read from the pairs themselves: couplings scatter {} times as widely as their "
+        "standard errors say (1 if those were right)"
+    ).format(number(float(spread)))
+    if not n_inputs:
+        return text + ", and nothing that many units share explains them."
+    inputs = Markup(
+        "; {} that many units share explain{} part of it and {} taken off before edges were called."
+    ).format(_count(int(n_inputs), "input"), "s" if n_inputs == 1 else "", "was" if n_inputs == 1 else "were")
+    return text + inputs
 
 
 def _doubt(result: Result) -> Markup:

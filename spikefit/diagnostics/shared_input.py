@@ -1,0 +1,140 @@
+"""What inputs shared by many units do to the couplings between them: a matrix of low rank, under a few true edges.
+
+A unit that was not recorded and drives several that were makes each of those predict the others. In a fit without it,
+the coupling from m to n is then about how strongly the driver acts on n times how much m's spikes tell about the driver:
+an outer product. D drivers leave a matrix of rank D on the z-scores (coupling over standard error), and true edges,
+which are few, stand out of it. So the z-scores are taken apart,
+
+    z[n, m] = shared[n, m] + noise + edge,    shared = U Vᵀ of rank D,
+
+by a fit that entries far off do not pull (Student-t errors). D is the rank that best predicts z-scores it was not fitted to:
+without shared inputs it is 0, and nothing is taken off. The
+product is not exact, because a driver acts on each unit in its own time course, so an entry's error grows with the part
+that is shared: `MISFIT` of it is added to the noise.
+
+Idea of low rank plus sparse: Candès, Li, Ma and Wright, "Robust principal component analysis?" (J ACM 2011).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+MISFIT = 0.3  # standard deviation of what a product misses, as a share of what it explains; see docs/trust.md
+FREEDOM = 9.0  # of the Student-t errors: an entry at three standard deviations has half its weight
+RIDGE = 1.0
+CLIPS = (6.0, 3.0, math.inf)  # a fit starts from the singular vectors of z held within these
+TIGHTENING = (8.0, 4.0, 1.0)  # errors are first taken to be so many times wider, so that few entries are far off
+SWEEPS = 12
+N_FOLDS = 8
+PROOF_IN_ERRORS = 2.0  # standard errors by which shared inputs must predict better than none
+MOST_INPUTS = 8
+UNITS_PER_INPUT = 3
+
+
+@dataclass(frozen=True, eq=False)
+class SharedInput:
+    """The part of the z-scores that shared inputs explain.
+
+    Attributes:
+        rank: number of shared inputs.
+        part: of z that they explain, (post, pre); zero on what was not looked at.
+        error: standard deviation of what is left where there is no edge, in units of z; (post, pre), at least 1.
+    """
+
+    rank: int
+    part: Array
+    error: Array
+
+
+def shared_input(z: Array, pairs: Mask, *, seed: int = 0) -> SharedInput:
+    """Find the shared inputs behind a matrix of z-scores.
+
+    Args:
+        z: coupling over its standard error, (post, pre); only `pairs` are looked at.
+        pairs: which entries are pairs of two units with a finite z.
+        seed: of the folds.
+    """
+    z = np.where(pairs, z, 0.0)
+    most = min(MOST_INPUTS, z.shape[0] // UNITS_PER_INPUT)
+    rank = choose_rank(z, pairs, range(most + 1), seed=seed)
+    part = low_rank(z, pairs, rank)
+    return SharedInput(rank, part, _error(part))
+
+
+def choose_rank(z: Array, pairs: Mask, ranks: Sequence[int], *, seed: int) -> int:
+    """The rank that best predicts left-out entries; `ranks` rise from 0.
+
+    It must beat 0 by more than chance. Above that the best itself is taken, not the smallest that is about as good:
+    with a shared input too few, what it explains is called edges; with one too many, a few weak edges are lost.
+    """
+    rng = np.random.default_rng([seed, 21])
+    fold = rng.permutation(pairs.size).reshape(pairs.shape) % N_FOLDS
+    losses: list[Array] = []
+    for rank in ranks:
+        predicted = np.zeros_like(z)
+        for k in range(N_FOLDS):
+            predicted[fold == k] = low_rank(z, pairs & (fold != k), rank)[fold == k]
+        losses.append(_loss(z, predicted, pairs))
+        best = int(np.argmin([loss.sum() for loss in losses]))
+        if rank > 1 + best:
+            break  # two more inputs made it worse
+    gain = losses[0] - losses[best]
+    return best if gain.sum() > PROOF_IN_ERRORS * gain.std() * math.sqrt(gain.size) else 0
+
+
+def low_rank(z: Array, pairs: Mask, rank: int) -> Array:
+    """The matrix of that rank that lies nearest to the z-scores of `pairs`, entries far off left aside."""
+    if rank == 0:
+        return np.zeros_like(z)
+    best, least = np.zeros_like(z), math.inf
+    for clip in CLIPS:
+        left, sizes, right = np.linalg.svd(np.where(pairs, np.clip(z, -clip, clip), 0.0))
+        root = np.sqrt(sizes[:rank])
+        found = _refine(z, pairs, left[:, :rank] * root, right[:rank].T * root)
+        loss = float(_loss(z, found, pairs).sum())
+        if loss < least:
+            best, least = found, loss
+    return best
+
+
+def _refine(z: Array, pairs: Mask, u: Array, v: Array) -> Array:
+    """Alternate least squares for both factors, entries weighted by how near they lie."""
+    ridge = RIDGE * np.eye(u.shape[1])
+    for width in TIGHTENING:
+        for _ in range(SWEEPS):
+            u = _solve(v, _weights(z, u @ v.T, pairs, width), z, ridge)
+            v = _solve(u, _weights(z, u @ v.T, pairs, width).T, z.T, ridge)
+    return np.asarray(u @ v.T)
+
+
+def _solve(v: Array, weights: Array, z: Array, ridge: Array) -> Array:
+    """Every row of z regressed on v with its own weights."""
+    rank = v.shape[1]
+    products = (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)
+    gram = (weights @ products).reshape(-1, rank, rank) + ridge
+    return np.asarray(np.linalg.solve(gram, ((weights * z) @ v)[..., None])[..., 0])
+
+
+def _weights(z: Array, part: Array, pairs: Mask, width: float) -> Array:
+    error = _error(part)
+    scaled = np.square((z - part) / error) / width**2
+    return np.asarray(pairs / (1 + scaled / FREEDOM) / error**2)
+
+
+def _loss(z: Array, part: Array, pairs: Mask) -> Array:
+    """Negative log density of the entries under Student-t errors, up to a constant; (pair,)."""
+    error = _error(part)[pairs]
+    scaled = np.square((z - part)[pairs] / error)
+    return np.asarray(np.log(error) + 0.5 * (FREEDOM + 1) * np.log1p(scaled / FREEDOM))
+
+
+def _error(part: Array) -> Array:
+    return np.asarray(np.sqrt(1 + np.square(MISFIT * part)))

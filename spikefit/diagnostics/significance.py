@@ -1,0 +1,113 @@
+"""Which couplings between recorded units are edges, and how sure that is.
+
+The statistic of a pair is its z-score, coupling over standard error. What inputs shared by many units explain of it is
+taken off (`shared_input.py`), and what is left is held against the null that most pairs show (`empirical_null.py`).
+Only pairs of two recorded units are tested: a unit's history on itself is no edge and stays without p and q.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikefit.diagnostics.empirical_null import EmpiricalNull, benjamini_hochberg, fit_null
+from spikefit.diagnostics.shared_input import shared_input
+
+Array = NDArray[np.float64]
+
+FEWEST_PAIRS = 90  # ten units; fewer z-scores do not show where the bulk ends and edges begin
+Q_LEVEL = 0.05
+WIDE_SPREAD = 1.5  # of the z-scores as they come; the standard errors alone would then call far too much
+WIDE_LEFTOVER = 1.3  # the same after shared inputs have been taken off
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeTest:
+    """The outcome of a test of all pairs.
+
+    Attributes:
+        p_value, q_value: (post, pre); NaN where there is no test.
+        ci_low, ci_high: interval of the coupling with what shared inputs explain taken off; NaN where there is no test.
+        metrics: figures for `metrics.json`.
+        notes: what the reader must know, as sentences.
+    """
+
+    p_value: Array
+    q_value: Array
+    ci_low: Array
+    ci_high: Array
+    metrics: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def judge_edges(connectivity: Array, std_error: Array, *, level: float) -> EdgeTest:
+    """Test every pair against the null that the pairs themselves show.
+
+    Args:
+        connectivity: (post, pre), of the recorded units.
+        std_error: of the model, (post, pre); pairs without one are not tested.
+        level: of the intervals.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = connectivity / std_error
+    pairs = np.isfinite(z) & ~np.eye(len(z), dtype=bool)
+    n_pairs = int(pairs.sum())
+    if n_pairs < FEWEST_PAIRS:
+        return _too_few(z.shape, n_pairs)
+    shared = shared_input(z, pairs)
+    left = ((z - shared.part) / shared.error)[pairs]
+    null = fit_null(left)
+    p_value, q_value, ci_low, ci_high = (np.full(z.shape, np.nan) for _ in range(4))
+    p_value[pairs] = null.p_value(left)
+    q_value[pairs] = benjamini_hochberg(p_value[pairs])
+    direct = connectivity - (shared.part + null.centre * shared.error) * std_error
+    half = null.half_width(level) * shared.error * std_error
+    ci_low[pairs], ci_high[pairs] = (direct - half)[pairs], (direct + half)[pairs]
+    raw = z[pairs]
+    raw_spread = float(1.4826 * np.median(np.abs(raw - np.median(raw))))
+    n_edges = int((q_value[pairs] <= Q_LEVEL).sum())
+    metrics = {
+        "significance": "null",
+        "n_tested_pairs": n_pairs,
+        "n_edges": n_edges,
+        "n_edges_q_level": Q_LEVEL,
+        "z_spread": raw_spread,
+        "n_shared_inputs": shared.rank,
+        "null_centre": null.centre,
+        "null_spread": null.spread,
+        "null_shape": null.shape,
+    }
+    return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, _doubts(raw_spread, shared.rank, null))
+
+
+def _doubts(raw_spread: float, n_inputs: int, null: EmpiricalNull) -> tuple[str, ...]:
+    notes = []
+    if raw_spread > WIDE_SPREAD:
+        if n_inputs:
+            counted = "one input that many units share" if n_inputs == 1 else f"{n_inputs} inputs that many units share"
+            then = f"{counted} explain{'s' if n_inputs == 1 else ''} part of it and {'was' if n_inputs == 1 else 'were'} taken off"
+        else:
+            then = "nothing that units share explains it"
+        notes.append(
+            f"couplings scatter {raw_spread:.1f} times as widely as their standard errors say: {then}. The model misses "
+            "something, unrecorded drivers most likely; p, q and intervals allow for it, std_error does not"
+        )
+    if null.spread > WIDE_LEFTOVER:
+        notes.append(
+            f"what no edge looks like was read from the pairs themselves and is {null.spread:.1f} times as wide as the "
+            "standard errors say; weak edges cannot be told from it"
+        )
+    return tuple(notes)
+
+
+def _too_few(shape: tuple[int, ...], n_pairs: int) -> EdgeTest:
+    unknown = np.full(shape, np.nan)
+    note = (
+        f"{n_pairs} pairs of recorded units are too few to show what no edge looks like (at least {FEWEST_PAIRS} are "
+        "needed, ten units): there are no p- and q-values"
+    )
+    metrics = {"significance": "none", "n_tested_pairs": 0}
+    return EdgeTest(unknown, unknown, unknown, unknown, metrics, (note,))
