@@ -106,8 +106,9 @@ def score_lines(metrics: Mapping[str, Any], n_hidden: int) -> list[str]:
     if n_hidden and gain is not None:
         clear = error is None or abs(gain) > error
         verdict = "hidden units help" if gain > 0 else "no hidden units would predict better"
+        drive = " but the common drive" if metrics.get("h0_common_drive") else ""
         lines.append(
-            f"against no hidden units: {_signed(gain, error)} nats per bin: "
+            f"against no hidden units{drive}: {_signed(gain, error)} nats per bin: "
             + (verdict if clear else "within its standard error, hidden units are not needed")
         )
     fit_s, wall_s = _number(metrics, "fit_s"), _number(metrics, "wall_s")

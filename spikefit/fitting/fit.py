@@ -60,6 +60,7 @@ def fit_network(
     if len(settings.hidden) > 1 and len(heldout):
         chosen = choose_hidden({h: nats[h] for h in settings.hidden}, blocks.n_bins)
     metrics = score_metrics(nats, chosen, blocks) | size_metrics(problem, heldout)
+    metrics["h0_common_drive"] = problem.common_drive is not None
     if chosen == 0:
         return glm_outcome(problem, fit, metrics, hooks, began)
     return poglm_outcome(problem, *fitted[chosen], metrics, began)

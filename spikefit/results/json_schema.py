@@ -41,6 +41,10 @@ METRICS_SCHEMA: dict[str, Any] = {
         "wall_s": _number("time of the whole run, seconds"),
         "peak_rss_bytes": _number("largest resident memory of the process, bytes"),
         "device": {"type": "string", "description": "where the fit ran: cpu, cuda:0, mps"},
+        "h0_common_drive": {
+            "type": "boolean",
+            "description": "whether the fit without hidden units that scores are compared with has these covariates",
+        },
         "h0_heldout_nats_per_bin": _number("held-out score of the fit without hidden units, nats per bin"),
         "heldout_gain_nats_per_bin": _number("held-out score above the fit without hidden units, nats per bin"),
         "heldout_gain_se": _number("standard error of that gain, paired over bins, nats per bin"),
