@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spikefit import config, errors, exporters, prob, report, simulate
+    from spikefit.comparison import compare
     from spikefit.config import Config
     from spikefit.errors import SpikefitError
     from spikefit.fitted import POGLM, load_result
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "bin",
     "compare_gradients",
+    "compare",
     "config",
     "errors",
     "exporters",
@@ -54,6 +56,7 @@ _HOMES = {
     "SpikeTrains": "spikefit.spikes",
     "SpikefitError": "spikefit.errors",
     "compare_gradients": "spikefit.gradient_check",
+    "compare": "spikefit.comparison",
     "infer": "spikefit.pipeline",
     "load_result": "spikefit.fitted",
     "plan": "spikefit.pipeline",

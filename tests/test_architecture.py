@@ -27,6 +27,7 @@ LAYERS: list[set[str]] = [
     {"plots"},
     {"results"},
     {"report"},
+    {"comparison"},
     {"loaders", "exporters"},
     {"prob"},
     {"models"},

@@ -15,6 +15,7 @@ from spikefit.cli.guard import OutputClosed, Session, run_guarded
 COMMANDS = {
     "inspect": "Show what a recording holds, what would be dropped and why.",
     "infer": "Find the connections between the units of a recording.",
+    "compare": "Put results side by side: scores, edges in common, hidden units.",
     "export": "Write a result for other programs.",
     "report": "Make the page about a result again, one HTML file that needs nothing else.",
     "simulate": "Make a recording of a network whose connections are known.",

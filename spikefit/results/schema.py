@@ -52,6 +52,11 @@ ABOUT: dict[str, About] = {
     "units/rate_hz": About("row", "Hz", "mean rate over the fitted time"),
 }
 
+_ABOUT_BLOCKS = {
+    "heldout_block_start_s": About("block", "s", "start of every held-out block"),
+    "heldout_block_bins": About("block", "bins", "scored bins of every held-out block"),
+    "heldout_block_nats": About("block", "nats", "held-out log-likelihood of every block; its bound with hidden units"),
+}
 _STEPS = ("step", "iteration", "epoch")
 
 
@@ -60,6 +65,8 @@ def about_history(name: str, metrics: Any) -> About:
     objective_unit = str(metrics.get("objective_unit") or "nats per bin")
     if name in _STEPS or name.endswith(tuple(f"_{step}" for step in _STEPS)):
         return About(name, "1", "optimisation step of the series that goes with it")
+    if name.startswith("heldout_block_"):
+        return _ABOUT_BLOCKS.get(name) or About("block", "1", f"{name.replace('_', ' ')}, one for every held-out block")
     if name.endswith("_s"):
         return About("step", "s", f"{name.replace('_', ' ')} over the fit")
     if "objective" in name or "heldout" in name:

@@ -44,6 +44,11 @@ def write_matrix_csv(matrix: NDArray[Any], ids: tuple[str, ...], corner: str, pa
     _write(path, (corner, *ids), rows)
 
 
+def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Any table: UTF-8, comma separated, one header line, an empty cell for None and NaN."""
+    _write(path, tuple(header), ([_cell(value) for value in row] for row in rows))
+
+
 def unit_columns(result: Result) -> dict[str, list[Any]]:
     """The unit table by column; a further column whose name is taken already gets the prefix `unit_`."""
     columns: dict[str, list[Any]] = {key: [getattr(row, key) for row in result.units] for key in UNIT_COLUMNS}
