@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 from spikefit.config import Config
 from spikefit.errors import NotConvergedError, UsageError
+from spikefit.excerpt import with_excerpt
 from spikefit.exporters import export
 from spikefit.fitted import Fit, check_hidden, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
 from spikefit.loaders import read
 from spikefit.planning import Plan, estimate
+from spikefit.predictive import with_simulated_rates
 from spikefit.progress import Progress, SilentProgress
 from spikefit.provenance import RunRecord
 from spikefit.report import write_report
@@ -200,6 +202,7 @@ class _Job:
                 warnings=trains.warnings,
                 config_origin=dict(self.origin),
             )
+            fit = with_simulated_rates(with_excerpt(fit, trains), counts, seed=self.config.run.seed)
             metrics = {**fit.metrics, **record.usage()}
             provenance = record.provenance(str(device), fit.warnings)
             fit = dataclasses.replace(fit, metrics=metrics, provenance=provenance)
@@ -230,6 +233,7 @@ class _Job:
         fit.save(
             self.folder,
             overwrite=self.replace,
+            figures=self.config.run.figures,
             further={
                 "config.yaml": lambda path: path.write_text(text, encoding="utf-8"),
                 "graph.graphml": lambda path: export(fit, path, to="graphml"),

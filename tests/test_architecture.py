@@ -36,6 +36,7 @@ LAYERS: list[set[str]] = [
     {"simulate"},
     {"simulated_files"},
     {"fitted"},
+    {"excerpt", "predictive"},
     {"inspection"},
     {"planning", "provenance", "stopping"},
     {"pipeline"},

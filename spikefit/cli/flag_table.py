@@ -335,6 +335,16 @@ FLAGS = (
     ),
     Flag(
         section="run",
+        name="figures",
+        help="Formats of the figures: some of png, svg and pdf with commas between, or none.",
+        metavar="FORMATS",
+        default_text="png",
+        choices=(),
+        is_switch=False,
+        is_list=False,
+    ),
+    Flag(
+        section="run",
         name="strict",
         help="Exit with code 6 where a fit did not converge.",
         metavar="",

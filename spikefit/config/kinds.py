@@ -222,3 +222,35 @@ HiddenCounts = Annotated[
     ),
     Hint("N|N,N,…"),
 ]
+
+
+FIGURE_FORMATS = ("png", "svg", "pdf")
+
+
+def _read_formats(value: Any) -> tuple[str, ...]:
+    words = [word.strip().lower() for word in value.split(",")] if isinstance(value, str) else list(value or ())
+    words = [] if words in ([], [""], ["none"]) else words
+    for word in words:
+        if word not in FIGURE_FORMATS:
+            raise ValueError(f"expected formats out of {', '.join(FIGURE_FORMATS)}, or none; got {word!r}")
+    return tuple(dict.fromkeys(words))
+
+
+def _write_formats(formats: tuple[str, ...]) -> str:
+    return ",".join(formats) or "none"
+
+
+FigureFormats = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_read_formats),
+    PlainSerializer(_write_formats),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*(none|(png|svg|pdf)(\s*,\s*(png|svg|pdf))*)\s*$"},
+                {"type": "array", "items": {"enum": list(FIGURE_FORMATS)}},
+            ]
+        }
+    ),
+    Hint("FORMATS"),
+]

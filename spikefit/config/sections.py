@@ -14,7 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from spikefit.config.cross_checks import contradictions
-from spikefit.config.kinds import Device, Duration, HiddenCounts, Hint, Intervals, Mapping, Moment, Names, TimeUnit
+from spikefit.config.kinds import (
+    Device,
+    Duration,
+    FigureFormats,
+    HiddenCounts,
+    Hint,
+    Intervals,
+    Mapping,
+    Moment,
+    Names,
+    TimeUnit,
+)
 
 Value = TypeVar("Value")
 NotAFlag = Annotated[Value, Hint(flag=False)]
@@ -139,6 +150,9 @@ class RunConfig(Section):
         description="CPU threads; where not given, one for small recordings and all cores for large ones.",
     )
     checkpoint_every: Duration = Field(default=60.0, description="Time between checkpoints.")
+    figures: FigureFormats = Field(
+        default=("png",), description="Formats of the figures: some of png, svg and pdf with commas between, or none."
+    )
     strict: bool = Field(default=False, description="Exit with code 6 where a fit did not converge.")
 
 

@@ -9,11 +9,12 @@ from spikefit.results.edges import EDGE_COLUMNS
 from spikefit.results.layout import RESULT_FILES, claim_output
 from spikefit.results.loading import load_result
 from spikefit.results.model import Result
-from spikefit.results.parts import HiddenActivity, UnitRow
+from spikefit.results.parts import Excerpt, HiddenActivity, UnitRow
 
 __all__ = [
     "EDGE_COLUMNS",
     "RESULT_FILES",
+    "Excerpt",
     "HiddenActivity",
     "Result",
     "UnitRow",

@@ -25,6 +25,10 @@ def digest(result: Result) -> str:
     if result.hidden is not None:
         _add_array(total, "hidden/time_s", result.hidden.time_s)
         _add_array(total, "hidden/expected_count", result.hidden.expected_count)
+    if result.excerpt is not None:
+        _add_array(total, "excerpt/interval_s", np.array([result.excerpt.start_s, result.excerpt.stop_s]))
+        _add_array(total, "excerpt/spike_time_s", result.excerpt.spike_time_s)
+        _add_array(total, "excerpt/unit", result.excerpt.unit)
     for key, series in sorted(result.history.items()):
         _add_array(total, f"history/{key}", series)
     for key, value in sorted(result.parameters.items()):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spikefit.results.digest import digest, documents_of
 from spikefit.results.model import Result
-from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, HiddenActivity, UnitRow
+from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, Excerpt, HiddenActivity, UnitRow
 from spikefit.results.schema import (
     ABOUT,
     FORMAT,
@@ -70,6 +70,11 @@ def to_h5(result: Result, *, generator: str, created_utc: str, side_files: Mappi
         if result.hidden is not None:
             _put(file, "hidden/time_s", result.hidden.time_s, ABOUT["hidden/time_s"])
             _put(file, "hidden/expected_count", result.hidden.expected_count, ABOUT["hidden/expected_count"])
+        if result.excerpt is not None:
+            interval_s = np.array([result.excerpt.start_s, result.excerpt.stop_s])
+            _put(file, "excerpt/interval_s", interval_s, ABOUT["excerpt/interval_s"])
+            for key in ("spike_time_s", "unit"):
+                _put(file, f"excerpt/{key}", getattr(result.excerpt, key), ABOUT[f"excerpt/{key}"])
         for key, series in result.history.items():
             _put(file, f"history/{key}", series, about_history(key, result.metrics))
         for key, value in result.parameters.items():
@@ -169,6 +174,10 @@ def from_h5(file: h5py.File) -> dict[str, Any]:
         time_s = _array(file, "hidden/time_s")
         n_hidden = fields["unit_kind"].count(HIDDEN)
         fields["hidden"] = HiddenActivity(time_s, _array(file, "hidden/expected_count", (time_s.size, n_hidden)))
+    if "excerpt" in file:
+        start_s, stop_s = _array(file, "excerpt/interval_s", (2,)).tolist()
+        times = _array(file, "excerpt/spike_time_s")
+        fields["excerpt"] = Excerpt(start_s, stop_s, times, _array(file, "excerpt/unit", times.shape))
     fields["history"] = {key: _array(file, f"history/{key}") for key in _members(file, "history")}
     fields["parameters"] = {key: _array(file, f"parameters/{key}") for key in _members(file, "parameters")}
     fields["units"] = _unit_rows(file)

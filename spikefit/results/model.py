@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spikefit.errors import UsageError, did_you_mean
 from spikefit.results.documents import clean_text, to_json
-from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, VISIBLE, Floats, HiddenActivity, UnitRow, as_floats
+from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, VISIBLE, Excerpt, Floats, HiddenActivity, UnitRow, as_floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +43,7 @@ class Result:
             `unit_id` needs a kept row; rows of hidden units that are missing are made from `hidden`.
         std_error, ci_low, ci_high, p_value, q_value: one number per `[post, pre]`.
         hidden: posterior activity of the hidden units, or None.
+        excerpt: spikes of a short stretch of the recording, to be seen beside that activity, or None.
         history: named series over the fit (`step`, `objective`, `heldout_step`, `heldout`, …), float64.
         metrics: what `metrics.json` holds.
         config: the resolved configuration, as nested plain values that can be run again.
@@ -70,6 +71,7 @@ class Result:
     p_value: Floats = None  # type: ignore[assignment]
     q_value: Floats = None  # type: ignore[assignment]
     hidden: HiddenActivity | None = None
+    excerpt: Excerpt | None = None
     history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -100,6 +102,8 @@ class Result:
         if self.hidden is not None and self.hidden.expected_count.shape[1] != self.n_hidden:
             n_columns = self.hidden.expected_count.shape[1]
             raise ValueError(f"activity of {n_columns} hidden units given, but {self.n_hidden} are named")
+        if self.excerpt is not None and np.any((self.excerpt.unit < 0) | (self.excerpt.unit >= self.n_visible)):
+            raise ValueError(f"the excerpt has spikes of units beyond the {self.n_visible} recorded ones")
         history = {_name(key): np.asarray(series, dtype=np.float64) for key, series in self.history.items()}
         for key, series in history.items():
             if series.ndim != 1:

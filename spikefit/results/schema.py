@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 FORMAT = "spikefit-connectivity"
 # The first number changes when an older reader would misread a file; the second when something was only added.
 FORMAT_VERSION = 1
-FORMAT_MINOR = 0
+FORMAT_MINOR = 1
 
 
 class About(NamedTuple):
@@ -44,6 +44,9 @@ ABOUT: dict[str, About] = {
     "q_value": About(PAIR, "1", "false-discovery rate at which the edge is called; NaN where not asked for"),
     "hidden/time_s": About("bin", "s", "start of each bin, gaps left out"),
     "hidden/expected_count": About("bin, hidden", "spikes per bin", "posterior mean of the hidden units' spike counts"),
+    "excerpt/interval_s": About("edge", "s", "start and end of a short stretch of the recording that travels along"),
+    "excerpt/spike_time_s": About("spike", "s", "spikes of the recorded units in that stretch, unit after unit"),
+    "excerpt/unit": About("spike", "1", "place of each spike's unit in unit_id, from 0"),
     "units/id": About("row", "1", "every unit of the recording, dropped ones included, then the hidden units"),
     "units/kind": About("row", "1", "visible or hidden"),
     "units/kept": About("row", "1", "1 where the fit used the unit"),
