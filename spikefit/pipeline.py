@@ -204,7 +204,7 @@ class _Job:
             )
             fit = with_simulated_rates(with_excerpt(fit, trains), counts, seed=self.config.run.seed)
             metrics = {**fit.metrics, **record.usage()}
-            provenance = record.provenance(str(device), fit.warnings)
+            provenance = record.provenance(str(device), fit.warnings, trains.session)
             fit = dataclasses.replace(fit, metrics=metrics, provenance=provenance)
             for line in fit.warnings:
                 logger.warning(line)

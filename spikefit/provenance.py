@@ -13,7 +13,7 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,8 @@ class RunRecord:
         """Wall-clock time since the start and the most memory the process has held."""
         return {"wall_s": time.perf_counter() - self._began, "peak_rss_bytes": peak_rss_bytes()}
 
-    def provenance(self, device: str, warnings: Sequence[str]) -> dict[str, Any]:
-        """Everything needed to do it again, as plain values."""
+    def provenance(self, device: str, warnings: Sequence[str], session: Mapping[str, str]) -> dict[str, Any]:
+        """Everything needed to do it again, as plain values; `session` is what the recording says of itself."""
         settings = json.dumps(self.config.to_dict(), sort_keys=True)
         return {
             "versions": {"python": platform.python_version(), **_versions()},
@@ -82,6 +82,7 @@ class RunRecord:
             "seed": self.config.run.seed,
             "config_sha256": hashlib.sha256(settings.encode()).hexdigest(),
             "input": _input(self.recording),
+            **({"session": dict(session)} if session else {}),
             "started_utc": self._started,
             "finished_utc": _now(),
             "cpu_s": time.process_time() - self._cpu,

@@ -120,7 +120,7 @@ def score_difference(first: Result, second: Result) -> ScoreDifference:
 
 
 def _not_comparable(first: Result, second: Result) -> str | None:
-    known = [_input_hash(result) for result in (first, second)]
+    known = [input_hash(result) for result in (first, second)]
     if None in known:
         return "not compared: a result does not say which recording it was made from"
     if known[0] != known[1]:
@@ -198,9 +198,10 @@ def number(result: Result, name: str) -> float:
     return float(value) if isinstance(value, int | float | np.number) and not isinstance(value, bool) else math.nan
 
 
-def _input_hash(result: Result) -> Any:
+def input_hash(result: Result) -> Any:
+    """The checksum of the recording that a result was made from, or of its spikes; None where it is not known."""
     known = result.provenance.get("input")
-    return known.get("sha256") if isinstance(known, dict) else None
+    return (known.get("sha256") or known.get("spikes_sha256")) if isinstance(known, dict) else None
 
 
 def _chosen_time(result: Result) -> Any:

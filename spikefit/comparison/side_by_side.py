@@ -10,7 +10,7 @@ from typing import Any
 
 from spikefit.comparison.couplings import CommonPairs, CouplingAgreement, agreement, common_pairs
 from spikefit.comparison.hidden import HiddenMatch, match_hidden
-from spikefit.comparison.scores import ScoreDifference, ScoreRow, score_difference, score_row
+from spikefit.comparison.scores import ScoreDifference, ScoreRow, input_hash, score_difference, score_row
 from spikefit.errors import ResultError, UsageError
 from spikefit.results import Result, load_result
 from spikefit.results.documents import plain
@@ -181,8 +181,7 @@ def _names(results: tuple[str | Path | Result, ...]) -> list[str]:
 
 
 def _same_recording(first: Result, second: Result) -> bool:
-    known = [(result.provenance.get("input") or {}).get("sha256") for result in (first, second)]
-    return known[0] is not None and known[0] == known[1]
+    return input_hash(first) is not None and input_hash(first) == input_hash(second)
 
 
 def _notes(first: Result, second: Result, n_common: int) -> list[str]:

@@ -40,6 +40,9 @@ METRICS_SCHEMA: dict[str, Any] = {
         "h0_heldout_nats_per_bin": _number("held-out score of the fit without hidden units, nats per bin"),
         "heldout_gain_nats_per_bin": _number("held-out score above the fit without hidden units, nats per bin"),
         "heldout_gain_se": _number("standard error of that gain, paired over bins, nats per bin"),
+        "simulated_runs": _count("free runs of the fitted network from the recorded past"),
+        "simulated_runaway": _count("those of them in which the activity ran away"),
+        "simulated_run_s": _number("length of a free run, seconds"),
         "candidates": {
             "type": "array",
             "description": "one entry for each number of hidden units that was tried",
@@ -79,6 +82,11 @@ PROVENANCE_SCHEMA: dict[str, Any] = {
                 "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
             },
             "required": ["path", "bytes", "sha256"],
+        },
+        "session": {
+            "type": "object",
+            "description": "what the recording says of its session: session_start_time (ISO), session_id, subject_id, …",
+            "additionalProperties": {"type": "string"},
         },
         "wall_s": _number("time of the whole run, seconds"),
         "cpu_s": _number("processor time of the whole run, seconds"),

@@ -97,7 +97,7 @@ def _move_all(staging: Path, folder: Path, names: list[str]) -> None:
 
 def h5_bytes(result: Result, side_files: Mapping[str, Any] | None = None) -> bytes:
     """The bytes of `connectivity.h5` as of now; `side_files` are the size and hash of the files beside it."""
-    return to_h5(result, generator=_generator(), created_utc=_now(), side_files=side_files or {})
+    return to_h5(result, generator=generator(), created_utc=_now(), side_files=side_files or {})
 
 
 def _writers(result: Result) -> dict[str, Writer]:
@@ -165,7 +165,8 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _generator() -> str:
+def generator() -> str:
+    """The program and its version, as files name it."""
     try:
         return f"spikefit {metadata.version('spikefit')}"
     except metadata.PackageNotFoundError:
