@@ -15,11 +15,11 @@ from spikefit.excerpt import with_excerpt
 from spikefit.exporters import export
 from spikefit.fitted import Fit, check_hidden, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
-from spikefit.loaders import read
 from spikefit.planning import Plan, estimate
 from spikefit.predictive import with_simulated_rates
 from spikefit.progress import Progress, SilentProgress
 from spikefit.provenance import RunRecord
+from spikefit.reading import read_recording
 from spikefit.report import write_report
 from spikefit.results import UnitRow, claim_output
 from spikefit.spikes import Counts, SpikeTrains
@@ -111,35 +111,6 @@ def prepare(recording: Recording, config: Config) -> tuple[SpikeTrains, list[Uni
     counts = kept.bin(config.model.bin)
     check_hidden(config, counts.unit_ids)
     return trains, choices, counts
-
-
-def read_recording(recording: Recording, config: Config) -> SpikeTrains:
-    """Read a recording as the config says, and restrict it to the chosen epochs and intervals."""
-    wanted = config.recording
-    if isinstance(recording, SpikeTrains):
-        trains = recording
-    else:
-        trains = read(
-            Path(recording),
-            format=wanted.format,
-            units_table=wanted.units_table,
-            mapping=dict(wanted.mapping) or None,
-            time_unit=wanted.time_unit,
-            t_start_s=wanted.t_start,
-            t_stop_s=wanted.t_stop,
-            clip=wanted.clip,
-            drop_units=wanted.drop_unit,
-            follow_links=wanted.follow_links,
-            checks=config.checks,
-        )
-    if wanted.epochs:
-        trains = trains.restrict_to_epochs(wanted.epochs)
-    if wanted.interval:
-        start_s, stop_s = trains.t_start_s, trains.t_stop_s
-        trains = trains.restrict(
-            [[start_s if a is None else a, stop_s if b is None else b] for a, b in wanted.interval]
-        )
-    return trains
 
 
 def simulate_to_file(

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spikefit"
 # siblings and know nothing of one another.
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"files", "intervals", "progress", "units_of_time"},
+    {"files", "intervals", "marks", "progress", "units_of_time"},
     {"spikes"},
     {"expressions"},
     {"config"},
@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"report"},
     {"comparison"},
     {"loaders", "exporters"},
+    {"reading"},
     {"prob"},
     {"models"},
     {"fitting"},
@@ -38,6 +39,7 @@ LAYERS: list[set[str]] = [
     {"fitted"},
     {"excerpt", "predictive"},
     {"inspection"},
+    {"converting"},
     {"planning", "provenance", "stopping"},
     {"pipeline"},
     {"reopening"},

@@ -147,7 +147,7 @@ def _spikes_of_the_fit(recording: Path, result: Result) -> SpikeTrains:
 
     from spikefit.config import Config
     from spikefit.errors import ResultError
-    from spikefit.pipeline import read_recording
+    from spikefit.reading import read_recording
     from spikefit.results.saving import sha256_of
 
     try:

@@ -14,6 +14,7 @@ from spikefit.cli.guard import OutputClosed, Session, run_guarded
 # The sentences stand here as well as in the commands' own help, so that `spikefit --help` loads none of them.
 COMMANDS = {
     "inspect": "Show what a recording holds, what would be dropped and why.",
+    "convert": "Write a clean copy of a recording: kept units, chosen time, seconds.",
     "infer": "Find the connections between the units of a recording.",
     "compare": "Put results side by side: scores, edges in common, hidden units.",
     "export": "Write a result for other programs.",

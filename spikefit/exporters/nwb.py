@@ -12,9 +12,7 @@ units' spikes are
 
 from __future__ import annotations
 
-import datetime
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikefit.errors import UsageError
+from spikefit.exporters.nwb_session import free_name, nwb_file
 from spikefit.exporters.selection import Cut
 from spikefit.results.digest import digest
 from spikefit.results.edges import EDGE_COLUMNS
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from spikefit.results import Result, UnitRow
     from spikefit.spikes import SpikeTrains
 
-_OWN_COLUMNS = ("unit_name", "kind", "n_spikes", "rate_hz", "baseline", "spike_times", "obs_intervals", "id")
+_OWN_COLUMNS = ("unit_name", "kind", "n_spikes", "rate_hz", "baseline")
 _EDGE_ABOUT = {
     "weight": ABOUT["connectivity"].description,
     "peak_lag_s": "lag at which the coupling filter is largest in absolute value, in seconds",
@@ -68,50 +67,18 @@ def write(cut: Cut, trains: SpikeTrains | None, path: Path, linked: Path | None 
 
 
 def _file(cut: Cut) -> NWBFile:
-    from pynwb import NWBFile
-    from pynwb.file import Subject
-
     result = cut.result
-    session = _session(result.provenance)
-    start = _start_time(session)
-    unknown = "" if start else " When the session started is not known; the date is a placeholder."
-    return NWBFile(
-        session_description=f"Connectivity inferred by spikefit from {result.name}.{unknown}",
+    known = result.provenance.get("session")
+    return nwb_file(
+        {str(key): str(value) for key, value in known.items()} if isinstance(known, Mapping) else {},
+        description=f"Connectivity inferred by spikefit from {result.name}.",
         identifier=digest(result),
-        session_start_time=start or datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC),
         source_script="spikefit export --to nwb",
         source_script_file_name="spikefit",
-        session_id=session.get("session_id"),
-        subject=Subject(
-            subject_id=session.get("subject_id") or "unknown",
-            sex=session["sex"] if session.get("sex") in ("F", "M", "O", "U") else "U",  # unknown
-            age=session["age"] if _AGE.fullmatch(session.get("age", "")) else "P0D/",  # from no days up: unknown
-            species=session["species"] if _SPECIES.fullmatch(session.get("species", "")) else None,
-            description="As the recording has it; the recording is the place for more.",
-        ),
         experiment_description="Couplings between recorded and unrecorded neurons, inferred from spike trains.",
         keywords=["connectivity", "spike trains", "coupling", "hidden neurons"],
         notes=f"Bins of {result.bin_width_s:g} s. Weights are in units of the drive before the nonlinearity.",
     )
-
-
-# As the archives want them: an ISO 8601 duration, and a Latin binomial.
-_AGE = re.compile(r"P(?=.)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(/(P.+)?)?")
-_SPECIES = re.compile(r"[A-Z][a-z]+ [a-z]+")
-
-
-def _session(provenance: Mapping[str, Any]) -> dict[str, str]:
-    known = provenance.get("session")
-    return {str(key): str(value) for key, value in known.items()} if isinstance(known, Mapping) else {}
-
-
-def _start_time(session: Mapping[str, str]) -> datetime.datetime | None:
-    text = session.get("session_start_time")
-    try:
-        start = datetime.datetime.fromisoformat(str(text)) if text else None
-    except ValueError:
-        return None
-    return start.replace(tzinfo=start.tzinfo or datetime.UTC) if start else None
 
 
 def _add_units(file: NWBFile, cut: Cut, trains: SpikeTrains | None, *, with_spikes: bool) -> tuple[Any, dict[str, int]]:
@@ -234,9 +201,7 @@ def _text_columns(rows: Sequence[UnitRow]) -> dict[str, tuple[str, list[Any]]]:
     """Further unit columns under names that NWB takes: numbers where all are, else text."""
     columns: dict[str, tuple[str, list[Any]]] = {}
     for key in dict.fromkeys(key for row in rows for key in row.columns):
-        name = key.replace("/", "_").replace(":", "_").strip() or "column"
-        while name in columns or name in _OWN_COLUMNS or name in _RESERVED:
-            name = f"unit_{name}"
+        name = free_name(key, columns | dict.fromkeys(_OWN_COLUMNS))
         values = [row.columns.get(key) for row in rows]
         numeric = all(value is None or type(value) in (int, float) for value in values)
         filled = (
@@ -246,16 +211,6 @@ def _text_columns(rows: Sequence[UnitRow]) -> dict[str, tuple[str, list[Any]]]:
         )
         columns[name] = (f"column {key!r} of the recording's unit table", filled)
     return columns
-
-
-# Columns of /units whose type NWB itself has laid down; a plain text or number there would not be valid.
-_RESERVED = frozenset(
-    {
-        *("electrodes", "electrode_group", "waveform_mean", "waveform_sd", "waveforms"),
-        *("spike_times_index", "obs_intervals_index", "electrodes_index", "waveforms_index", "waveforms_index_index"),
-        *("name", "description", "colnames", "columns"),
-    }
-)
 
 
 def _add_edges(file: NWBFile, cut: Cut, units: Any, place: Mapping[str, int]) -> None:

@@ -13,6 +13,7 @@ from spikefit.plots.activity import has_hidden, plot_hidden, plot_rates, simulat
 from spikefit.plots.filters import plot_filters, strongest_pairs
 from spikefit.plots.gradients import plot_gradients
 from spikefit.plots.matrix import plot_connectivity
+from spikefit.plots.recording import plot_recording
 from spikefit.plots.style import save_figure
 from spikefit.plots.training import has_training, plot_training
 
@@ -25,6 +26,7 @@ __all__ = [
     "plot_gradients",
     "plot_hidden",
     "plot_rates",
+    "plot_recording",
     "plot_training",
     "save_figure",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-FORMAT = "spikefit-connectivity"
+from spikefit.marks import FORMAT as FORMAT
+
 # The first number changes when an older reader would misread a file; the second when something was only added.
 FORMAT_VERSION = 1
 FORMAT_MINOR = 1

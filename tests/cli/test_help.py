@@ -8,7 +8,7 @@ import click
 import pytest
 
 import spikefit.cli.flag_table
-from spikefit.cli.flags import flags_of_config, table_text
+from spikefit.cli.flags import default_table_text, flags_of_config, table_text
 from spikefit.cli.main import COMMANDS, cli
 from spikefit.config import all_keys
 
@@ -59,6 +59,16 @@ def test_the_table_of_flags_is_that_of_the_configuration():
     assert flags_of_config() == spikefit.cli.flag_table.FLAGS
     written = Path(spikefit.cli.flag_table.__file__).read_text(encoding="utf-8")
     assert written == table_text()
+    defaults = Path(spikefit.cli.flag_table.__file__).with_name("default_table.py").read_text(encoding="utf-8")
+    assert defaults == default_table_text()
+
+
+def test_the_table_of_defaults_is_that_of_the_configuration():
+    from spikefit.cli.default_table import CHECKS, RECORDING
+    from spikefit.config import Config
+
+    assert dict(Config().recording) == RECORDING
+    assert dict(Config().checks) == CHECKS
 
 
 def test_every_flag_of_the_configuration_is_on_infer_or_simulate(invoke):

@@ -216,3 +216,28 @@ def test_the_figures_of_a_result_are_those_it_has_data_for(make_result, make_exc
     full = add_free_runs(make_result(excerpt=make_excerpt(6)))
     assert list(plots.figures_of(full)) == ["connectivity", "training", "filters", "hidden", "rates"]
     assert list(plots.figures_of(make_result(n_hidden=0, history={}))) == ["connectivity", "filters"]
+
+
+def test_a_recording_is_drawn_with_its_raster_and_its_rates(tmp_path):
+    from spikefit.plots.recording import raster_stretch
+    from spikefit.spikes import SpikeTrains
+
+    rng = np.random.default_rng(0)
+    trains = SpikeTrains.from_trains(
+        {name: np.sort(np.concatenate([rng.uniform(0, 100, 50), rng.uniform(300, 310, 9)])) for name in NASTY},
+        intervals_s=[[0, 100], [300, 310]],
+    )
+    figure = plots.plot_recording(trains, dropped=NASTY[:1])
+    raster, bars, whole, _ = figure.axes
+    start_s, stop_s = raster_stretch(trains)
+    assert (start_s, stop_s) == (20.0, 80.0)
+    for row, line in enumerate(raster.get_lines()):
+        train = trains[NASTY[row]]
+        np.testing.assert_array_equal(line.get_xdata(), train[(train >= 20) & (train < 80)])
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx(trains.rate_hz)
+    (steps,) = [patch for patch in whole.patches if hasattr(patch, "get_data")]
+    values = np.asarray(steps.get_data().values)
+    assert np.isnan(values[150])  # nothing was observed there, which is no rate of zero
+    assert np.nanmean(values[:90]) == pytest.approx(300 / 100, rel=0.1)
+    assert {"rate (Hz)", "all units (Hz)"} <= set(texts(figure))
+    drawn(figure, tmp_path / "recording.png")
