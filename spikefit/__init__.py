@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spikefit import config, errors, exporters, prob, report, simulate
+    from spikefit import config, errors, exporters, plots, prob, report, simulate
     from spikefit.comparison import compare
     from spikefit.config import Config
     from spikefit.errors import SpikefitError
@@ -42,6 +42,7 @@ __all__ = [
     "infer",
     "load_result",
     "plan",
+    "plots",
     "prob",
     "read",
     "report",
@@ -62,7 +63,7 @@ _HOMES = {
     "plan": "spikefit.pipeline",
     "read": "spikefit.loaders",
 }
-_SUBMODULES = frozenset({"config", "errors", "exporters", "prob", "report", "simulate"})
+_SUBMODULES = frozenset({"config", "errors", "exporters", "plots", "prob", "report", "simulate"})
 
 
 def bin(trains: SpikeTrains, bin_width_s: float) -> Counts:
