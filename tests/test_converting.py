@@ -164,3 +164,14 @@ def test_names_that_hdf5_takes_for_paths_are_refused(tmp_path):
     trains = SpikeTrains.from_trains({"u": [1.0]}, epochs={"trials/left": [[0.0, 1.0]]})
     with pytest.raises(UsageError, match="'trials/left' cannot be named so"):
         recording_h5.write(trains, tmp_path / "x.h5")
+
+
+def test_nwbinspector_finds_nothing_critical(tmp_path):
+    inspector = pytest.importorskip("nwbinspector")
+    trains = SpikeTrains.from_trains(
+        {"a": [1.25, 2.5], "b": [0.5]}, t_start_s=0, t_stop_s=5, epochs={"run": [[0.0, 2.0]]}
+    )
+    path = tmp_path / "x.nwb"
+    recording_nwb.write(trains, path)
+    found = list(inspector.inspect_nwbfile(nwbfile_path=str(path)))
+    assert [message.message for message in found if message.importance.name in ("CRITICAL", "ERROR")] == []

@@ -415,3 +415,14 @@ def test_sessions_gather_in_one_bids_folder(make_result, tmp_path):
     with pytest.raises(UsageError, match="something else than a BIDS derivative"):
         export(of("one"), other, to="bids", overwrite=True)
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("how", ["none", "copy", "link"])
+def test_nwbinspector_finds_nothing_critical(linked_pair, tmp_path, how):
+    inspector = pytest.importorskip("nwbinspector")
+    result, recording = linked_pair
+    trains = SpikeTrains.from_trains({unit: [1.25, 2.5] for unit in result.unit_id[:6]}, t_start_s=0, t_stop_s=4)
+    given = {"none": {}, "copy": {"trains": trains}, "link": {"linked": recording}}[how]
+    path = export(result, tmp_path / "out.nwb", to="nwb", **given)
+    found = list(inspector.inspect_nwbfile(nwbfile_path=str(path)))
+    assert [message.message for message in found if message.importance.name in ("CRITICAL", "ERROR")] == []
