@@ -73,7 +73,7 @@ def with_simulated_rates(result: ResultT, counts: Counts, *, seed: int) -> Resul
         warnings = (
             *warnings,
             f"run by itself from the recorded past, the fitted network runs away within {RUN_S:g} s in {runs.n_runaway} of "
-            f"{runs.n_runs} runs: it is strongly recurrent, and what it says of couplings beyond a few bins is doubtful",
+            f"{runs.n_runs} runs: it is strongly recurrent, so do not simulate from it for long, and read its couplings with care",
         )
     rows = result.units
     if len(runs.rate_hz) >= FEWEST_RUNS:
