@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spikefit import config, errors, exporters, prob, report, simulate
+    from spikefit.batching import batch
     from spikefit.config import Config
     from spikefit.errors import SpikefitError
     from spikefit.fitted import POGLM, load_result
@@ -32,6 +33,7 @@ __all__ = [
     "SpikeTrains",
     "SpikefitError",
     "__version__",
+    "batch",
     "bin",
     "compare_gradients",
     "config",
@@ -53,6 +55,7 @@ _HOMES = {
     "POGLM": "spikefit.fitted",
     "SpikeTrains": "spikefit.spikes",
     "SpikefitError": "spikefit.errors",
+    "batch": "spikefit.batching",
     "compare_gradients": "spikefit.gradient_check",
     "infer": "spikefit.pipeline",
     "load_result": "spikefit.fitted",

@@ -40,7 +40,7 @@ LAYERS: list[set[str]] = [
     {"pipeline"},
     {"reopening"},
     {"gradient_check"},
-    {"batch"},
+    {"batching"},
     {"cli"},
     {"__main__"},
 ]
