@@ -146,9 +146,9 @@ def find_jobs(
     given = [recordings] if isinstance(recordings, str | Path) else list(recordings)
     home = Path(base) if base is not None else Path.cwd()
     sessions = find_sessions(given, Path.cwd())
-    sessions += find_sessions([_expanded(text, "files") for text in config.batch.files], home)
+    sessions += find_sessions([_expanded(text, "files", home) for text in config.batch.files], home)
     if config.batch.sessions is not None:
-        sessions += read_sessions(home / _expanded(config.batch.sessions, "sessions"))
+        sessions += read_sessions(home / _expanded(config.batch.sessions, "sessions", home))
     if not sessions:
         raise UsageError(
             "there are no recordings to work on.",
@@ -214,8 +214,8 @@ def _with(
     return changed, {**(origin or {}), **dict.fromkeys(settings, "argument")}
 
 
-def _expanded(text: str, key: str) -> str:
-    expanded = expand(text)
+def _expanded(text: str, key: str, base: Path) -> str:
+    expanded = expand(text, base)
     if expanded is None:
         raise UsageError(f"{key}: {text} names an environment variable that is not set.")
     return expanded

@@ -134,7 +134,7 @@ def _session(table: Path, number: int, columns: Sequence[str], row: Sequence[str
     if not text:
         faults.append(f"row {number}: path is empty")
         return None, faults
-    expanded = expand(text)
+    expanded = expand(text, table.parent)
     if expanded is None:
         faults.append(f"row {number}: {text} names an environment variable that is not set")
         return None, faults
@@ -144,11 +144,15 @@ def _session(table: Path, number: int, columns: Sequence[str], row: Sequence[str
     return Session(path, overrides, cells.get("name", ""), f"{table.name} row {number}"), faults
 
 
-def expand(text: str) -> str | None:
-    """A path from a file with its variables and `~` filled in; None where a variable is not set."""
+def expand(text: str, base: Path) -> str | None:
+    """A path from a file with its variables and `~` filled in; None where a variable is not set.
+
+    What is there under just this name is taken as it is, whatever signs it holds.
+    """
+    if os.path.lexists(base / text):
+        return text
     expanded = os.path.expanduser(os.path.expandvars(text))
-    unset = re.search(r"\$(\w+|\{\w+\})", expanded)
-    return None if unset is not None and not os.path.lexists(expanded) else expanded
+    return None if re.search(r"\$(\w+|\{\w+\})", expanded) else expanded
 
 
 def _listing(table: Path, faults: Sequence[str]) -> str:

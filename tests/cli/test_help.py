@@ -94,7 +94,7 @@ def test_defaults_and_choices_stand_in_the_help(invoke):
 def test_help_says_how_to_switch_completion_on_and_what_exit_codes_mean(invoke):
     text = invoke("--help").stdout
     assert "_SPIKEFIT_COMPLETE=bash_source spikefit" in text
-    assert "75 stopped\nwith a checkpoint" in text
+    assert "75 stopped\n  with a checkpoint" in text
 
 
 def test_an_unknown_command_names_the_nearest(invoke):

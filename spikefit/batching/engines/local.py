@@ -59,6 +59,13 @@ class _Worker:
         *whole, self.unread = (self.unread + found).split(b"\n")
         return [json.loads(line) for line in whole]
 
+    def close(self) -> None:
+        """Let go of its pipes."""
+        self.answers.close()
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+
 
 class LocalEngine:
     """Fits jobs in processes that stay until all is done, so that each imports torch once.
@@ -101,15 +108,15 @@ class LocalEngine:
                         if answers is None:
                             selector.unregister(worker.answers)
                             n_stillborn += not worker.ready and not watch.stop
+                            numbers.append(workers.pop(worker.number).number)
                             again = self._bury(worker, watch, give_up=n_stillborn > n_workers)
                             waiting.extendleft(() if again is None else (again,))
-                            numbers.append(workers.pop(worker.number).number)
                     watch.tick()
             finally:
                 for worker in workers.values():
                     worker.process.kill()
+                    worker.close()
                     worker.process.wait()
-                    worker.answers.close()
 
     def _workers(self, n_jobs: int) -> tuple[int, list[str]]:
         run = self._config.run
@@ -150,10 +157,7 @@ class LocalEngine:
 
     def _bury(self, worker: _Worker, watch: Watch, *, give_up: bool) -> Order | None:
         """A worker has ended: with nothing left to do, or in the middle of a job. What it never began is returned."""
-        worker.answers.close()
-        if worker.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                worker.process.stdin.close()
+        worker.close()
         code = worker.process.wait()
         if worker.order is None:
             return None
