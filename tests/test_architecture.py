@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spikefit"
 # siblings and know nothing of one another.
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"files", "intervals", "progress", "units_of_time"},
+    {"files", "intervals", "machine", "progress", "units_of_time"},
     {"spikes"},
     {"expressions"},
     {"config"},

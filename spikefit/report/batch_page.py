@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 _WORDS = {"done": "done", "failed": "failed", "stopped": "stopped", "not run": "not run"}
 _SCORES = (
     ("n_visible", "units", 3, ""),
-    ("n_hidden", "hidden", 3, ""),
+    ("n_hidden", "hidden units", 3, ""),
     ("n_bins", "bins", 3, ""),
     ("heldout_bits_per_spike", "bits per spike", 3, ""),
     ("heldout_nats_per_bin", "nats per bin", 5, ""),

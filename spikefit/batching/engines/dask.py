@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from spikefit.batching.engines import TICK_S, Order, Watch, died
 from spikefit.batching.jobs import Job
-from spikefit.batching.machine import workers_for
 from spikefit.batching.outcome import Outcome, from_dict
 from spikefit.batching.places import Places
 from spikefit.config import Config
 from spikefit.errors import DeviceError, UsageError
+from spikefit.machine import workers_for
 
 if TYPE_CHECKING:
     from distributed import Client

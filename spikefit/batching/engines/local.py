@@ -17,11 +17,11 @@ from typing import IO, Any
 
 from spikefit.batching.engines import TICK_S, Order, Watch, died
 from spikefit.batching.jobs import Job
-from spikefit.batching.machine import worker_environment, workers_for
 from spikefit.batching.outcome import Outcome, from_dict
 from spikefit.batching.places import Places, read_json
 from spikefit.config import Config
 from spikefit.errors import SpikefitError
+from spikefit.machine import worker_environment, workers_for
 
 # The package may lie outside the worker's own search path; -P keeps files of the current folder from posing as modules.
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from spikefit.batching.worker import main; main()"

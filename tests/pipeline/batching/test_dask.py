@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -34,8 +35,6 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         while not told.exists() and time.monotonic() < until:
             assert scheduler.poll() is None
             time.sleep(0.05)
-        import json
-
         address = json.loads(told.read_text())["address"]
         for number in range(2):
             workers.append(
@@ -53,8 +52,8 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
                         str(tmp_path / f"w{number}"),
                     ],
                     **common,
-                )  # fmt: skip
-            )
+                )
+            )  # fmt: skip
         from distributed import Client
 
         with Client(address, timeout=30) as client:
@@ -111,7 +110,7 @@ def pid_of(out: Path, name: str, workers: list[subprocess.Popen[bytes]]) -> int:
 
 def test_a_scheduler_that_does_not_answer_is_a_plain_error(sessions, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("spikefit.batching.engines.dask.CONNECT_S", 0.2)
-    with pytest.raises(DeviceError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(DeviceError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         spikefit.batch(sessions("a"), tmp_path / "out", executor="dask", scheduler="tcp://127.0.0.1:9", **tiny)
 
 

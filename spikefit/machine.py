@@ -1,4 +1,4 @@
-"""What this computer gives to a batch: cores and GPUs, asked for without loading torch."""
+"""What this computer gives: cores and GPUs, asked for without loading torch."""
 
 from __future__ import annotations
 
