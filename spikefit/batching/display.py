@@ -159,6 +159,8 @@ def progress_text(event: dict[str, Any]) -> str:
     """How far a running job is."""
     if not event:
         return "starting"
-    share = event.get("share")
     text = str(event.get("stage", ""))
-    return f"{text}, {100 * share:.0f} %" if isinstance(share, int | float) else text
+    share, nats = event.get("share"), event.get("nats_per_bin")
+    if isinstance(share, int | float):
+        text += f", {100 * share:.0f} %"
+    return text + (f", {nats:.4f} nats per bin" if isinstance(nats, int | float) else "")

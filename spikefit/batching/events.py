@@ -4,7 +4,7 @@ A job writes to a file of its own, wherever it runs; the batch gathers those fil
 computers ever write to one file. Every line has `event`, `time_utc` and `job`:
 
     started    attempt
-    progress   stage, share (0 to 1, or null), and figures of the fit (nats_per_bin, …)
+    progress   stage, done (epochs or steps), share (0 to 1, or null), and figures of the fit (nats_per_bin, …)
     note       text
     finished   status (done, failed, stopped), reason, wall_s
 """
@@ -68,7 +68,7 @@ class EventProgress:
             return
         self._last_s = now_s
         share = min(done / self._total, 1.0) if self._total else None
-        append_event(self._path, "progress", job=self._job, stage=self._stage, share=share, **figures)
+        append_event(self._path, "progress", job=self._job, stage=self._stage, done=done, share=share, **figures)
 
 
 class Follower:
