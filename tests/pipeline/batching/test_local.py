@@ -88,26 +88,47 @@ def test_a_worker_that_is_killed_costs_its_job_and_no_other(sessions, tiny, tmp_
     assert [event["status"] for event in ends] == ["failed"]
 
 
+@pytest.fixture(scope="module")
+def alone(simulated, tiny, tmp_path_factory):
+    """The result of the long settings, of a run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("alone") / "out"
+    spikefit.infer(simulated, folder, **tiny, **LONG)
+    return folder
+
+
+LONG = {"hidden": 1, "checkpoint_every": "100ms"}
+
+
 @pytest.mark.slow
-def test_a_batch_that_is_stopped_goes_on_to_the_same_bits(sessions, tiny, tmp_path, differing):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["asked", "killed"])
+def test_a_batch_that_is_stopped_goes_on_to_the_same_bits(sessions, tiny, tmp_path, differing, alone, number):
     paths = sessions("a", "b")
-    settings = {**tiny, "hidden": 1, "max_epochs": 12, "checkpoint_every": "1h"}
+    settings = {**tiny, **LONG}
     out = tmp_path / "out"
     process = start(*paths, "-o", out, "--jobs", 1, *words(settings))
-    events = out / ".batch" / "events" / "a.jsonl"
-    wait_until(lambda: events.exists() and "fitting 1 hidden" in events.read_text(), process)
-    process.send_signal(signal.SIGTERM)
+    checkpoint = out / "a" / "checkpoints" / "hidden-1.safetensors"
+    wait_until(checkpoint.exists, process)
+    process.send_signal(number)
     told, err = process.communicate(timeout=60)
-    assert process.returncode == 75, err
-    assert "1 stopped, 1 not run" in told
-    assert "Traceback" not in err
-    assert (out / "a" / "checkpoints" / "hidden-1.safetensors").exists()
-    assert not (out / ".batch" / "lock").exists()
+    if number == signal.SIGTERM:
+        assert process.returncode == 75, err
+        assert "1 stopped, 1 not run" in told
+        assert "Traceback" not in err
+        assert not (out / ".batch" / "lock").exists()
+    else:
+        # The worker sees that its batch is gone, writes a checkpoint and ends; the lock is known to be stale.
+        ended = out / ".batch" / "outcomes" / "a.json"
+        until = time.monotonic() + 30
+        while not ended.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert json.loads(ended.read_text())["status"] == "stopped"
+        assert (out / ".batch" / "lock").exists()
+    assert checkpoint.exists()
+    assert not (out / "a" / "connectivity.h5").exists()
     result = spikefit.batch(paths, out, jobs=1, resume=True, **settings)
     assert result.exit_code == 0
-    for path in paths:
-        spikefit.infer(path, tmp_path / "alone" / path.stem, **settings)
-        assert differing(out / path.stem, tmp_path / "alone" / path.stem) == []
+    for path in paths:  # both hold the same spikes
+        assert differing(out / path.stem, alone) == []
 
 
 def test_workers_that_cannot_start_are_one_plain_error(sessions, tiny, tmp_path, monkeypatch):
