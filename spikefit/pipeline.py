@@ -233,6 +233,7 @@ class _Job:
         fit.save(
             self.folder,
             overwrite=self.replace,
+            figures=() if self.config.run.figures == "none" else (self.config.run.figures,),
             further={
                 "config.yaml": lambda path: path.write_text(text, encoding="utf-8"),
                 "graph.graphml": lambda path: export(fit, path, to="graphml"),

@@ -345,6 +345,16 @@ FLAGS = (
     ),
     Flag(
         section="run",
+        name="figures",
+        help="Format of the pictures beside the tables; report.html has its own.",
+        metavar="png|svg|pdf|none",
+        default_text="png",
+        choices=("png", "svg", "pdf", "none"),
+        is_switch=False,
+        is_list=False,
+    ),
+    Flag(
+        section="run",
         name="log_json",
         help="Write the log a second time, as one JSON object per line (spikefit.log.jsonl).",
         metavar="",

@@ -154,6 +154,9 @@ class RunConfig(Section):
     )
     checkpoint_every: Duration = Field(default=60.0, description="Time between checkpoints.")
     strict: bool = Field(default=False, description="Exit with code 6 where a fit did not converge.")
+    figures: Literal["png", "svg", "pdf", "none"] = Field(
+        default="png", description="Format of the pictures beside the tables; report.html has its own."
+    )
     log_json: bool = Field(
         default=False, description="Write the log a second time, as one JSON object per line (spikefit.log.jsonl)."
     )

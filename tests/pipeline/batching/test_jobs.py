@@ -74,7 +74,14 @@ def test_a_grid_is_every_recording_with_every_combination():
 
 def test_the_key_is_that_of_what_shapes_the_result():
     (plain,) = make(["a"])
-    for same in ({"threads": 3}, {"checkpoint_every": "5min"}, {"strict": True}, {"device": "cpu"}, {"jobs": 7}):
+    for same in (
+        {"threads": 3},
+        {"checkpoint_every": "5min"},
+        {"strict": True},
+        {"figures": "none"},
+        {"device": "cpu"},
+        {"jobs": 7},
+    ):
         assert make(["a"], **same)[0].key == plain.key, same
     for other in ({"seed": 1}, {"bin": "7ms"}, {"min_spikes": 3}, {"draws": 3}, {"ridge": 2}):
         assert make(["a"], **other)[0].key != plain.key, other
