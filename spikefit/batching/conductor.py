@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import FrameType
 from typing import Any
 
@@ -15,6 +16,7 @@ from spikefit.batching.jobs import Job
 from spikefit.batching.outcome import Outcome
 from spikefit.batching.places import Places, write_json
 from spikefit.batching.summary import write_summary
+from spikefit.errors import SpikefitError
 
 SUMMARY_EVERY_S = 30.0
 LOOK_EVERY_S = 1.0
@@ -29,6 +31,7 @@ class Conductor:
         jobs: all of them.
         outcomes: those that are known already; the others are added as they come.
         display: what a person sees.
+        to_run: names of those that the engine is given.
         keep_going: go on after a job has failed.
     """
 
@@ -39,6 +42,7 @@ class Conductor:
         outcomes: dict[str, Outcome],
         display: Display,
         *,
+        to_run: Collection[str],
         keep_going: bool,
     ) -> None:
         self.stop = 0
@@ -48,7 +52,7 @@ class Conductor:
         self._running: dict[str, dict[str, Any]] = {}
         self._followers: dict[str, Follower] = {}
         self._told: set[str] = set()
-        self._names = {job.name for job in jobs}
+        self._names = set(to_run)
         self._summary_s = self._looked_s = time.monotonic()
         self._before: dict[int, Any] = {}
 
@@ -79,7 +83,8 @@ class Conductor:
                 wall_s=outcome.wall_s,
             )
         if outcome.kind == "WorkerDied":
-            write_json(self._places.outcome(outcome.name), outcome.to_dict())
+            with contextlib.suppress(SpikefitError):  # a full disk must not end a batch; it is in the summary, too
+                write_json(self._places.outcome(outcome.name), outcome.to_dict())
         self._running.pop(outcome.name, None)
         self._followers.pop(outcome.name, None)
         self.outcomes[outcome.name] = outcome
@@ -93,7 +98,8 @@ class Conductor:
             self._follow(name)
         self._display.running(self._running)
         if time.monotonic() - self._summary_s > SUMMARY_EVERY_S:
-            write_summary(self._places, self._jobs, self.outcomes)
+            with contextlib.suppress(SpikefitError):  # it is written again at the end
+                write_summary(self._places, self._jobs, self.outcomes)
             self._summary_s = time.monotonic()
 
     def look(self) -> None:

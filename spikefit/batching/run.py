@@ -125,7 +125,7 @@ def batch(
         orders = [_order(places, job, resume, overwrite) for job in _cleared(places, todo, outcomes, overwrite)]
         todo = [Job(**order["job"]) for order in orders]
         jobs = _renamed(jobs, todo)
-        conductor = Conductor(places, jobs, outcomes, display, keep_going=keep_going)
+        conductor = Conductor(places, jobs, outcomes, display, to_run=[job.name for job in todo], keep_going=keep_going)
         _run(places, config, jobs, orders, conductor, display)
     told = tuple(outcomes.get(job.name) or Outcome(job.name, "not run", key=job.key) for job in jobs)
     return BatchResult(places.out, told, conductor.signal)

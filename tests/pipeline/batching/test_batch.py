@@ -196,6 +196,24 @@ def test_a_full_disk_in_one_job_is_told_and_the_others_go_on(sessions, here, tin
     assert "the disk is full" in result.outcomes[0].reason
 
 
+def test_a_summary_that_cannot_be_written_on_the_way_does_not_end_the_batch(
+    sessions, here, tiny, tmp_path, monkeypatch
+):
+    import spikefit.batching.conductor as conductor
+
+    tried = []
+
+    def full(*_):
+        tried.append(1)
+        raise spikefit.SpikefitError("the disk is full")
+
+    monkeypatch.setattr(conductor, "write_summary", full)
+    monkeypatch.setattr(conductor, "SUMMARY_EVERY_S", -1.0)
+    assert spikefit.batch(sessions("a"), tmp_path / "out", **tiny).exit_code == 0
+    assert tried
+    assert (tmp_path / "out" / "summary.csv").exists()
+
+
 def test_strict_makes_a_fit_that_did_not_converge_a_failure_and_keeps_it(sessions, here, tiny, tmp_path):
     settings = tiny | {"hidden": 1, "max_epochs": 1, "strict": True}
     (outcome,) = spikefit.batch(sessions("a"), tmp_path / "out", **settings).outcomes
