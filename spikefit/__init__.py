@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spikefit import config, errors, exporters, plots, prob, report, simulate
+    from spikefit.batching import batch
     from spikefit.comparison import compare
     from spikefit.config import Config
     from spikefit.errors import SpikefitError
@@ -33,6 +34,7 @@ __all__ = [
     "SpikeTrains",
     "SpikefitError",
     "__version__",
+    "batch",
     "bin",
     "compare",
     "compare_gradients",
@@ -56,6 +58,7 @@ _HOMES = {
     "POGLM": "spikefit.fitted",
     "SpikeTrains": "spikefit.spikes",
     "SpikefitError": "spikefit.errors",
+    "batch": "spikefit.batching",
     "compare_gradients": "spikefit.gradient_check",
     "compare": "spikefit.comparison",
     "infer": "spikefit.pipeline",

@@ -77,6 +77,8 @@ def infer(
     fits = []
     with _claimed(folders, overwrite=overwrite, resume=resume), Stopper() as stopper:
         for item, folder in zip(items, folders, strict=True):
+            if stopper.requested():  # while the one before was written
+                stopper.leave(None)
             job = _Job(item, folder, config, origin, overwrite or resume, resume, progress, stopper)
             fits.append(job.run())
     not_converged = [fit.name for fit in fits if not fit.metrics["converged"]]
@@ -180,7 +182,8 @@ class _Job:
             for line in fit.warnings:
                 logger.warning(line)
             if self.folder is not None:
-                self._write(fit)
+                with self.stopper.patient():  # what was fitted is worth the moment that writing takes
+                    self._write(fit)
         return fit
 
     def hooks(self) -> Hooks:

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spikefit"
 # siblings and know nothing of one another.
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"files", "intervals", "marks", "progress", "units_of_time"},
+    {"files", "intervals", "machine", "marks", "progress", "units_of_time"},
     {"spikes"},
     {"expressions"},
     {"config"},
@@ -44,7 +44,7 @@ LAYERS: list[set[str]] = [
     {"pipeline"},
     {"reopening"},
     {"gradient_check"},
-    {"batch"},
+    {"batching"},
     {"cli"},
     {"__main__"},
 ]
