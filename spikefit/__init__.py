@@ -14,7 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spikefit import config, errors, exporters, prob, report, simulate
+    from spikefit import config, errors, exporters, plots, prob, report, simulate
+    from spikefit.batching import batch
+    from spikefit.comparison import compare
     from spikefit.config import Config
     from spikefit.errors import SpikefitError
     from spikefit.fitted import POGLM, load_result
@@ -32,7 +34,9 @@ __all__ = [
     "SpikeTrains",
     "SpikefitError",
     "__version__",
+    "batch",
     "bin",
+    "compare",
     "compare_gradients",
     "config",
     "errors",
@@ -40,6 +44,7 @@ __all__ = [
     "infer",
     "load_result",
     "plan",
+    "plots",
     "prob",
     "read",
     "report",
@@ -53,13 +58,15 @@ _HOMES = {
     "POGLM": "spikefit.fitted",
     "SpikeTrains": "spikefit.spikes",
     "SpikefitError": "spikefit.errors",
+    "batch": "spikefit.batching",
     "compare_gradients": "spikefit.gradient_check",
+    "compare": "spikefit.comparison",
     "infer": "spikefit.pipeline",
     "load_result": "spikefit.fitted",
     "plan": "spikefit.pipeline",
     "read": "spikefit.loaders",
 }
-_SUBMODULES = frozenset({"config", "errors", "exporters", "prob", "report", "simulate"})
+_SUBMODULES = frozenset({"config", "errors", "exporters", "plots", "prob", "report", "simulate"})
 
 
 def bin(trains: SpikeTrains, bin_width_s: float) -> Counts:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,49 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             scratch.unlink()
+
+
+@contextlib.contextmanager
+def writing_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a scratch folder; when the block ends well its files and folders take their places in `folder`.
+
+    Whatever lies in `folder` beside them stays there.
+
+    Raises:
+        UsageError: if `folder` is a file, or holds anything and `overwrite` is not set, or cannot be written to.
+        SpikefitError: if the disk is full.
+    """
+    try:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise UsageError(f"{folder} is there already and is not a folder.", hint="pass another -o")
+        if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+            raise UsageError(
+                f"{folder} is there already; it was left as it is.", hint="pass --overwrite, or another -o"
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as fault:
+        raise UsageError(f"{folder}: a part of this path is a file, not a folder.", hint="pass another -o") from fault
+    except OSError as fault:
+        raise explain_os_error(fault, folder) from fault
+    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    try:
+        staging.mkdir()
+        yield staging
+        written = [path for path in sorted(staging.rglob("*")) if path.is_file()]
+        for path in written:
+            _fsync(path)
+        if not folder.exists():
+            os.replace(staging, folder)
+        else:
+            for path in written:
+                place = folder / path.relative_to(staging)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, place)
+        _fsync_folder(folder)
+    except OSError as fault:
+        raise explain_os_error(fault, folder) from fault
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spikefit.errors import RecordingError
-from spikefit.expressions import select_units
 from spikefit.loaders.raw import NOT_A_NEURON
 from spikefit.spikes import EDGE_TOLERANCE_S, SpikeTrains
 
@@ -43,7 +42,11 @@ def choose_units(trains: SpikeTrains, *, units: str | None = None, min_spikes: i
     Raises:
         UsageError: if `units` cannot be understood.
     """
-    asked_for = None if units is None else select_units(units, trains)
+    asked_for = None
+    if units is not None:
+        from spikefit.expressions import select_units  # the grammar is dear to build and seldom needed
+
+        asked_for = select_units(units, trains)
     marks = trains.unit_columns.get(NOT_A_NEURON)
     choices = []
     for row, (unit_id, n_spikes) in enumerate(zip(trains.unit_ids, trains.n_spikes_per_unit.tolist(), strict=True)):

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, overload
 
 from spikefit.config import Config
 from spikefit.errors import NotConvergedError, UsageError
+from spikefit.excerpt import with_excerpt
 from spikefit.exporters import export
 from spikefit.fitted import Fit, check_hidden, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
-from spikefit.loaders import read
 from spikefit.planning import Plan, estimate
+from spikefit.predictive import with_simulated_rates
 from spikefit.progress import Progress, SilentProgress
 from spikefit.provenance import RunRecord
+from spikefit.reading import read_recording
 from spikefit.report import write_report
 from spikefit.results import UnitRow, claim_output
 from spikefit.spikes import Counts, SpikeTrains
@@ -75,6 +77,8 @@ def infer(
     fits = []
     with _claimed(folders, overwrite=overwrite, resume=resume), Stopper() as stopper:
         for item, folder in zip(items, folders, strict=True):
+            if stopper.requested():  # while the one before was written
+                stopper.leave(None)
             job = _Job(item, folder, config, origin, overwrite or resume, resume, progress, stopper)
             fits.append(job.run())
     not_converged = [fit.name for fit in fits if not fit.metrics["converged"]]
@@ -109,35 +113,6 @@ def prepare(recording: Recording, config: Config) -> tuple[SpikeTrains, list[Uni
     counts = kept.bin(config.model.bin)
     check_hidden(config, counts.unit_ids)
     return trains, choices, counts
-
-
-def read_recording(recording: Recording, config: Config) -> SpikeTrains:
-    """Read a recording as the config says, and restrict it to the chosen epochs and intervals."""
-    wanted = config.recording
-    if isinstance(recording, SpikeTrains):
-        trains = recording
-    else:
-        trains = read(
-            Path(recording),
-            format=wanted.format,
-            units_table=wanted.units_table,
-            mapping=dict(wanted.mapping) or None,
-            time_unit=wanted.time_unit,
-            t_start_s=wanted.t_start,
-            t_stop_s=wanted.t_stop,
-            clip=wanted.clip,
-            drop_units=wanted.drop_unit,
-            follow_links=wanted.follow_links,
-            checks=config.checks,
-        )
-    if wanted.epochs:
-        trains = trains.restrict_to_epochs(wanted.epochs)
-    if wanted.interval:
-        start_s, stop_s = trains.t_start_s, trains.t_stop_s
-        trains = trains.restrict(
-            [[start_s if a is None else a, stop_s if b is None else b] for a, b in wanted.interval]
-        )
-    return trains
 
 
 def simulate_to_file(
@@ -200,13 +175,15 @@ class _Job:
                 warnings=trains.warnings,
                 config_origin=dict(self.origin),
             )
+            fit = with_simulated_rates(with_excerpt(fit, trains), counts, seed=self.config.run.seed)
             metrics = {**fit.metrics, **record.usage()}
-            provenance = record.provenance(str(device), fit.warnings)
+            provenance = record.provenance(str(device), fit.warnings, trains.session)
             fit = dataclasses.replace(fit, metrics=metrics, provenance=provenance)
             for line in fit.warnings:
                 logger.warning(line)
             if self.folder is not None:
-                self._write(fit)
+                with self.stopper.patient():  # what was fitted is worth the moment that writing takes
+                    self._write(fit)
         return fit
 
     def hooks(self) -> Hooks:
@@ -230,6 +207,7 @@ class _Job:
         fit.save(
             self.folder,
             overwrite=self.replace,
+            figures=self.config.run.figures,
             further={
                 "config.yaml": lambda path: path.write_text(text, encoding="utf-8"),
                 "graph.graphml": lambda path: export(fit, path, to="graphml"),

@@ -13,7 +13,7 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from spikefit.files import explain_os_error
 from spikefit.spikes import SpikeTrains
 
 LOG_NAME = "spikefit.log"
+JSON_LOG_NAME = "spikefit.log.jsonl"
+# In a recording that is a folder, larger files than this count by name and size.
+LARGEST_HASHED_BYTES = 2**28
 _RECORDED = ("spikefit", "torch", "numpy", "scipy", "h5py", "neo", "pynwb", "pydantic", "safetensors", "matplotlib")
 
 
@@ -46,15 +49,22 @@ class RunRecord:
         if self.folder is None:
             yield
             return
-        path = self.folder / LOG_NAME
-        try:
-            handler = logging.FileHandler(path, encoding="utf-8")
-        except OSError as fault:
-            raise explain_os_error(fault, path) from fault
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        formats: dict[str, logging.Formatter] = {
+            LOG_NAME: logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        }
+        if self.config.run.log_json:
+            formats[JSON_LOG_NAME] = _JsonLines()
+        handlers = []
+        for name, formatter in formats.items():
+            try:
+                handlers.append(logging.FileHandler(self.folder / name, encoding="utf-8"))
+            except OSError as fault:
+                raise explain_os_error(fault, self.folder / name) from fault
+            handlers[-1].setFormatter(formatter)
         logger = logging.getLogger("spikefit")
         level = logger.level
-        logger.addHandler(handler)
+        for handler in handlers:
+            logger.addHandler(handler)
         logger.setLevel(min(level, logging.INFO) if level else logging.INFO)
         logger.info("spikefit %s: %s", version("spikefit"), " ".join(sys.argv))
         try:
@@ -63,16 +73,17 @@ class RunRecord:
             logger.error("ended by %s: %s", type(fault).__name__, fault)
             raise
         finally:
-            logger.removeHandler(handler)
+            for handler in handlers:
+                logger.removeHandler(handler)
+                handler.close()
             logger.setLevel(level)
-            handler.close()
 
     def usage(self) -> dict[str, float | int]:
         """Wall-clock time since the start and the most memory the process has held."""
         return {"wall_s": time.perf_counter() - self._began, "peak_rss_bytes": peak_rss_bytes()}
 
-    def provenance(self, device: str, warnings: Sequence[str]) -> dict[str, Any]:
-        """Everything needed to do it again, as plain values."""
+    def provenance(self, device: str, warnings: Sequence[str], session: Mapping[str, str]) -> dict[str, Any]:
+        """Everything needed to do it again, as plain values; `session` is what the recording says of itself."""
         settings = json.dumps(self.config.to_dict(), sort_keys=True)
         return {
             "versions": {"python": platform.python_version(), **_versions()},
@@ -82,12 +93,30 @@ class RunRecord:
             "seed": self.config.run.seed,
             "config_sha256": hashlib.sha256(settings.encode()).hexdigest(),
             "input": _input(self.recording),
+            **({"session": dict(session)} if session else {}),
             "started_utc": self._started,
             "finished_utc": _now(),
             "cpu_s": time.process_time() - self._cpu,
             **self.usage(),
             "warnings": list(warnings),
         }
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object per record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "time_utc": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(
+                timespec="milliseconds"
+            ),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            told["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=True)
 
 
 def peak_rss_bytes() -> int:
@@ -114,6 +143,25 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a recording; of a folder, those of all its files and their names taken together.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    if path.is_file():
+        return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    whole, size = hashlib.sha256(), 0
+    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+        n_bytes = file.stat().st_size
+        size += n_bytes
+        # Raw voltages lie beside the spikes of some sorters; their names and sizes must do.
+        content = sha256_of(file) if n_bytes <= LARGEST_HASHED_BYTES else "not read"
+        name = file.relative_to(path).as_posix()
+        whole.update(json.dumps([name, n_bytes, content]).encode())
+    return {"bytes": size, "sha256": whole.hexdigest()}
+
+
 def _input(recording: str | Path | SpikeTrains) -> dict[str, Any]:
     if isinstance(recording, SpikeTrains):
         digest = hashlib.sha256(recording.spike_times_s.tobytes())
@@ -121,8 +169,8 @@ def _input(recording: str | Path | SpikeTrains) -> dict[str, Any]:
         return {"name": recording.name, "source": recording.source, "spikes_sha256": digest.hexdigest()}
     path = Path(recording)
     record: dict[str, Any] = {"path": str(path), "name": path.name}
-    if path.is_file():
-        record |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    if path.exists():
+        record |= fingerprint(path)
     return record
 
 

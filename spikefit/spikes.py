@@ -42,6 +42,7 @@ class SpikeTrains:
         source: the file it came from, if any.
         format: the layout it was read from, if any.
         warnings: doubts about the input that the reader should know of.
+        session: what the file says of the session, as texts: `session_start_time` (ISO), `session_id`, `subject_id`, ….
 
     Raises:
         RecordingError: if times are not finite or not sorted, ids repeat, or intervals are empty or overlap.
@@ -57,6 +58,7 @@ class SpikeTrains:
     source: str | None = None
     format: str | None = None
     warnings: tuple[str, ...] = ()
+    session: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         times = np.ascontiguousarray(self.spike_times_s, dtype=np.float64)

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import platform
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from spikefit.cli import doctor_gradients
 from spikefit.cli.options import SpikefitGroupCommand, json_option, quiet_and_verbose
 from spikefit.cli.self_test import LEAST_CORRELATION, N_UNITS, run_self_test
 from spikefit.cli.show import echo_table
+from spikefit.cli.traps import disk_type, size, traps_in
 
 PACKAGES = (
     "spikefit", "torch", "numpy", "scipy", "h5py", "neo", "nixio", "pynwb", "pydantic", "click", "pyyaml", "rich", "jinja2",
@@ -27,10 +29,9 @@ PACKAGES = (
 EXTRAS = (
     ("pandas", "pandas", "results as data frames"),
     ("hdf5plugin", "hdf5plugin", "HDF5 and NWB files compressed with blosc, zstd or lz4"),
+    ("distributed", "spikefit[dask]", "batches on a Dask cluster"),
     ("sklearn", "scikit-learn", "the reference fits of the benchmarks"),
 )
-LITTLE_DISK_BYTES = 2 * 1024**3
-LITTLE_MEMORY_BYTES = 1024**3
 
 
 @click.group("doctor", cls=SpikefitGroupCommand, invoke_without_command=True)
@@ -59,6 +60,8 @@ command.add_command(doctor_gradients.command)
 
 def examine() -> dict[str, Any]:
     """Look at everything; the result is plain values that JSON can hold, sizes in bytes."""
+    from spikefit.machine import usable_cores
+
     cores = os.cpu_count() or 1
     memory, available = _memory_bytes()
     found: dict[str, Any] = {
@@ -66,16 +69,21 @@ def examine() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": {name: _version(name) for name in PACKAGES},
         "devices": _devices(),
+        "torch_cuda": _torch_cuda(),
         "threads": {
             "cores": cores,
-            "usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores,
+            "bound_to": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores,
+            "usable": usable_cores(),
             "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+            "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         },
         "memory_bytes": memory,
         "memory_available_bytes": available,
         "disk_free_bytes": shutil.disk_usage(Path.cwd()).free,
+        "disks": {"here": disk_type(Path.cwd()), "home": disk_type(Path.home())},
+        "slurm": shutil.which("sbatch") is not None,
         "missing_extras": [
-            {"package": package, "adds": adds, "install": f"pip install {package}"}
+            {"package": package, "adds": adds, "install": f"pip install {shlex.quote(package)}"}
             for module, package, adds in EXTRAS
             if importlib.util.find_spec(module) is None
         ],
@@ -84,7 +92,7 @@ def examine() -> dict[str, Any]:
         found["self_test"] = {"passed": False, "correlation": None, "seconds": None, "fault": "packages are missing"}
     else:
         found["self_test"] = run_self_test()
-    found["advice"] = _advice(found)
+    found["advice"] = traps_in(found)
     return found
 
 
@@ -95,8 +103,9 @@ def _echo(found: dict[str, Any]) -> None:
     rows += [
         ("devices", ", ".join(found["devices"]) or "none: torch is missing"),
         ("CPU threads", f"{threads['usable']} usable of {threads['cores']}"),
-        ("memory", f"{_size(found['memory_available_bytes'])} free of {_size(found['memory_bytes'])}"),
-        ("disk here", f"{_size(found['disk_free_bytes'])} free"),
+        ("memory", f"{size(found['memory_available_bytes'])} free of {size(found['memory_bytes'])}"),
+        ("disk here", f"{size(found['disk_free_bytes'])} free ({found['disks']['here'] or 'type unknown'})"),
+        ("Slurm", "sbatch is there" if found["slurm"] else "none"),
     ]
     echo_table(("what", "found"), rows)
     click.echo("")
@@ -114,34 +123,6 @@ def _outcome(test: dict[str, Any]) -> str:
     if test["passed"]:
         return f"passed: {how} in {test['seconds']:.1f} s"
     return f"not passed: {how}, expected at least {LEAST_CORRELATION}"
-
-
-def _advice(found: dict[str, Any]) -> list[str]:
-    """The common traps, each with the way out."""
-    advice = [
-        f"{name} is missing: pip install {name}" for name, version in found["versions"].items() if version is None
-    ]
-    has_gpu_driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
-    if found["devices"] and has_gpu_driver and not any(device.startswith("cuda") for device in found["devices"]):
-        advice.append(
-            "this computer has an NVIDIA driver, but this torch cannot use the GPU: install a torch built for CUDA"
-        )
-    if found["self_test"]["correlation"] is not None and not found["self_test"]["passed"]:
-        advice.append(
-            "the self-test gives a wrong answer: install the versions in constraints.txt, and report it if that does not help"
-        )
-    threads = found["threads"]
-    wanted = threads["omp_num_threads"]
-    if wanted and wanted.isdigit() and int(wanted) > threads["usable"]:
-        advice.append(
-            f"OMP_NUM_THREADS is {wanted}, but {threads['usable']} CPUs may be used: more threads than CPUs slow a fit down"
-        )
-    if found["disk_free_bytes"] < LITTLE_DISK_BYTES:
-        advice.append(f"only {_size(found['disk_free_bytes'])} of disk are free here: write results elsewhere with -o")
-    available = found["memory_available_bytes"]
-    if available is not None and available < LITTLE_MEMORY_BYTES:
-        advice.append(f"only {_size(available)} of memory are free: --dry-run tells what a fit needs")
-    return advice
 
 
 def _version(package: str) -> str | None:
@@ -165,6 +146,15 @@ def _devices() -> list[str]:
     return devices
 
 
+def _torch_cuda() -> str | None:
+    """The CUDA that torch was built for."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch.version.cuda
+
+
 def _memory_bytes() -> tuple[int | None, int | None]:
     """All memory, and what is free for use; None where this system does not tell."""
     total = available = None
@@ -183,7 +173,3 @@ def _memory_bytes() -> tuple[int | None, int | None]:
             total = most if total is None else min(total, most)
             available = None if available is None else min(available, most)
     return total, available
-
-
-def _size(n_bytes: int | None) -> str:
-    return "unknown" if n_bytes is None else f"{n_bytes / 1024**3:.1f} GiB"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spikefit.spikes import SpikeTrains
 
 # As in `spikefit.exporters.FORMATS`, which is too dear to load for help and completion; a test holds them together.
-FORMAT_NAMES = ("csv", "graphml", "gexf", "npz", "mat", "h5", "nwb")
+FORMAT_NAMES = ("csv", "graphml", "gexf", "npz", "mat", "h5", "nwb", "bids")
 
 
 @click.command("export", cls=SpikefitCommand)
@@ -27,14 +27,14 @@ FORMAT_NAMES = ("csv", "graphml", "gexf", "npz", "mat", "h5", "nwb")
     type=click.Choice(FORMAT_NAMES),
     required=True,
     help="The format: tables (csv), a graph (graphml, gexf), arrays (npz, mat), the whole result in one file (h5), "
-    "or a new NWB file (nwb).  [default: none, it is needed]",
+    "a new NWB file (nwb), or a BIDS derivative folder (bids).  [default: none, it is needed]",
 )
 @click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="The file to write; for csv a folder.  [default: none, it is needed]",
+    help="The file to write; for csv and bids a folder.  [default: none, it is needed]",
 )
 @click.option(
     "--orient",
@@ -61,10 +61,18 @@ FORMAT_NAMES = ("csv", "graphml", "gexf", "npz", "mat", "h5", "nwb")
 )
 @click.option(
     "--recording",
+    "how",
+    type=click.Choice(("copy", "link", "none")),
+    default="none",
+    help="Copy the spikes of the recording along, read as for the fit and of the fitted time alone, or link to them in the "
+    "file that the result was made from; nwb only.  [default: none]",
+)
+@click.option(
+    "--recording-file",
+    "recording",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Copy the spikes of this recording along, read as for the fit and of the fitted time alone; nwb only. "
-    "[default: no spikes]",
+    help="The recording to copy or link.  [default: the file that the result was made from]",
 )
 @overwrite_option
 @json_option("what was written as JSON instead of a line")
@@ -77,6 +85,7 @@ def command(
     q: float | None,
     top: int | None,
     visible_only: bool,
+    how: str,
     recording: Path | None,
     overwrite: bool,
     as_json: bool,
@@ -92,14 +101,21 @@ def command(
     from spikefit.results import load_result
 
     selection = Selection(orient=orient, q=q, top=top, visible_only=visible_only)
-    if recording is not None and not format_named(to).takes_trains:
+    if how != "none" and not format_named(to).takes_trains:
         able = ", ".join(known.name for known in FORMATS if known.takes_trains)
         raise UsageError(
             f"{to} cannot hold the spikes of a recording.", hint=f"leave --recording out, or pass --to {able}"
         )
+    if how == "none" and recording is not None:
+        raise UsageError(
+            "--recording-file names a recording, and nothing says what to do with it.",
+            hint="pass --recording copy or --recording link",
+        )
     result: Result = load_result(result_path)
-    trains = None if recording is None else _spikes_of_the_fit(recording, result)
-    written = export(result, out, to=to, selection=selection, trains=trains, overwrite=overwrite)
+    source = None if how == "none" else _recording_of(result, recording)
+    trains = _spikes_of_the_fit(source, result) if source is not None and how == "copy" else None
+    linked = source if how == "link" else None
+    written = export(result, out, to=to, selection=selection, trains=trains, linked=linked, overwrite=overwrite)
     cut = select(result, selection)
     n_edges = int(cut.is_edge.sum())
     if not n_edges:
@@ -111,13 +127,15 @@ def command(
         "n_edges": n_edges,
         "orient": orient,
         "spikes_copied": trains is not None,
+        "recording_linked": linked is not None,
     }
     if as_json:
         click.echo(json.dumps(made, indent=2, ensure_ascii=False))
     elif not quiet:
         pairs = cut.result.n_units * (cut.result.n_units - 1)
         chosen = "all" if n_edges == pairs else f"{thousands(n_edges)} of"
-        spikes = f", with the spikes of {recording.name}" if recording is not None else ""
+        verb = "with the spikes of" if how == "copy" else "linked to"
+        spikes = f", {verb} {source.name}" if source is not None else ""
         click.echo(
             f"{written} ({to}): {made['n_units']} units, {chosen} {thousands(pairs)} ordered pairs as edges{spikes}"
         )
@@ -129,7 +147,7 @@ def _spikes_of_the_fit(recording: Path, result: Result) -> SpikeTrains:
 
     from spikefit.config import Config
     from spikefit.errors import ResultError
-    from spikefit.pipeline import read_recording
+    from spikefit.reading import read_recording
     from spikefit.results.saving import sha256_of
 
     try:
@@ -145,3 +163,20 @@ def _spikes_of_the_fit(recording: Path, result: Result) -> SpikeTrains:
     if known.get("sha256") and recording.is_file() and sha256_of(recording) != known["sha256"]:
         show_warning(f"{recording} is not the file that this result was made from: its checksum differs")
     return trains
+
+
+def _recording_of(result: Result, named: Path | None) -> Path:
+    """The recording that was named, or the one that the result remembers."""
+    from spikefit.errors import UsageError
+
+    if named is not None:
+        return named
+    known = (result.provenance.get("input") or {}).get("path")
+    if known is None or not Path(known).exists():
+        where = (
+            "this result does not say which file it was made from"
+            if known is None
+            else f"{known} is not there any more"
+        )
+        raise UsageError(f"{result.name}: {where}.", hint="name the recording with --recording-file FILE")
+    return Path(known)

@@ -2,7 +2,7 @@
 
 Building the models of the configuration takes longer than a person waits for `--help`. So what help and completion
 need stands in `flag_table.py`, which is made from the models by `python -m spikefit.cli.flags`; a test holds the two
-together.
+together. Beside it `default_table.py` has the defaults of what reads a recording, for a command that was given no setting.
 """
 
 from __future__ import annotations
@@ -48,6 +48,30 @@ def table_text() -> str:
     return "\n".join([*lines, ")", ""])
 
 
+def default_table_text() -> str:
+    """The text of `default_table.py`."""
+    from spikefit.config import Config
+
+    config = Config()
+    lines = [
+        '"""Made by `python -m spikefit.cli.flags` from the models in `spikefit.config`: change those, then make it again."""',
+        "",
+        "from typing import Any",
+        "",
+    ]
+    for name, section in (("RECORDING", config.recording), ("CHECKS", config.checks)):
+        lines.append(f"{name}: dict[str, Any] = {{")
+        lines += [f'    "{key}": {_literal_or_empty(value)},' for key, value in section]
+        lines += ["}", ""]
+    return "\n".join(lines)
+
+
+def _literal_or_empty(value: Any) -> str:
+    if value is None or isinstance(value, bool | int | float | tuple | dict):
+        return repr(value)
+    return _literal(value)
+
+
 def _literal(value: Any) -> str:
     import json
 
@@ -60,3 +84,4 @@ if __name__ == "__main__":
     from pathlib import Path
 
     Path(__file__).with_name("flag_table.py").write_text(table_text(), encoding="utf-8")
+    Path(__file__).with_name("default_table.py").write_text(default_table_text(), encoding="utf-8")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -12,18 +14,36 @@ from spikefit.cli.guard import show_warning
 from spikefit.cli.options import SpikefitCommand, config_option, given, json_option, quiet_and_verbose, settings
 from spikefit.cli.show import echo_table, plain_number, thousands
 
+if TYPE_CHECKING:
+    from spikefit.config import Config
+    from spikefit.spikes import SpikeTrains
+
 MOST_INTERVALS_SHOWN = 6
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @click.command("inspect", cls=SpikefitCommand)
 @click.argument("recording", metavar="FILE", type=click.Path(path_type=Path))
 @settings(["recording"])
 @config_option
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also draw a raster and the rates, as .png, .svg or .pdf; a figure that is there is replaced.  [default: none]",
+)
 @json_option("everything as one JSON object instead of tables")
 @quiet_and_verbose
 @click.pass_context
 def command(
-    ctx: click.Context, /, recording: Path, config_file: Path | None, as_json: bool, quiet: bool, **flags: Any
+    ctx: click.Context,
+    /,
+    recording: Path,
+    config_file: Path | None,
+    plot: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
 ) -> None:
     """Show what a recording holds, what would be dropped and why.
 
@@ -31,31 +51,60 @@ def command(
     bin widths that suit these rates. With --epochs or --interval it looks at that part alone. Where FILE is the folder of
     a result or its connectivity.h5, it tells in a few lines what was fitted, when and how well.
     """
-    from spikefit.results.overview import is_result
+    from spikefit.marks import is_result
 
+    if plot is not None and plot.suffix.lower() not in PLOT_SUFFIXES:
+        ctx.fail(f"--plot {plot}: expected a name that ends in {', '.join(PLOT_SUFFIXES)}")
     if is_result(recording):
+        if plot is not None:
+            ctx.fail(f"{recording} is a result, and --plot draws recordings: spikefit report --figures draws results")
         if given(flags):
             first = "--" + next(iter(given(flags))).replace("_", "-")
             ctx.fail(f"{recording} is a result, and {first} chooses in a recording: leave it out")
         _explain(recording, as_json=as_json, quiet=quiet)
         return
 
-    from spikefit.config import resolve_config
-
-    resolved = resolve_config(config_file, flags=given(flags))
-    for note in resolved.notes:
-        show_warning(note)
-
     from spikefit.inspection import inspect_recording, suggest_bin_width
-    from spikefit.pipeline import read_recording
+    from spikefit.reading import read_recording
 
-    trains = read_recording(recording, resolved.config)
-    wanted = resolved.config.recording
+    config = settings_for_reading(config_file, given(flags))
+    trains = read_recording(recording, config)
+    wanted = config.recording
     found = inspect_recording(trains, units=wanted.units, min_spikes=wanted.min_spikes)
+    if plot is not None:
+        _draw(trains, found, plot)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     elif not quiet:
         _echo(recording, found, suggest_bin_width(found["suggested_bins"]))
+
+
+def settings_for_reading(config_file: Path | None, flags: dict[str, Any]) -> Config:
+    """The settings that reading takes; where none was given the table of defaults, which costs no models to build."""
+    if config_file is None and not flags and not any(name.startswith("SPIKEFIT_") for name in os.environ):
+        from spikefit.cli.default_table import CHECKS, RECORDING
+
+        return cast("Config", SimpleNamespace(recording=SimpleNamespace(**RECORDING), checks=SimpleNamespace(**CHECKS)))
+    from spikefit.config import resolve_config
+
+    resolved = resolve_config(config_file, flags=flags)
+    for note in resolved.notes:
+        show_warning(note)
+    return resolved.config
+
+
+def _draw(trains: SpikeTrains, found: dict[str, Any], path: Path) -> None:
+    from spikefit.errors import UsageError
+    from spikefit.files import replacing
+    from spikefit.plots import plot_recording, save_figure
+
+    if trains.source is not None and path.exists() and os.path.samefile(path, trains.source):
+        raise UsageError(f"{path} is the recording itself, which is never written to.", hint="pass another --plot FILE")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {str(path.parent)!r}.", hint="make it first")
+    figure = plot_recording(trains, dropped=[unit["id"] for unit in found["units"] if not unit["kept"]])
+    with replacing(path) as scratch:
+        save_figure(figure, scratch)
 
 
 def _explain(path: Path, *, as_json: bool, quiet: bool) -> None:

@@ -14,7 +14,10 @@ from spikefit.cli.guard import OutputClosed, Session, run_guarded
 # The sentences stand here as well as in the commands' own help, so that `spikefit --help` loads none of them.
 COMMANDS = {
     "inspect": "Show what a recording holds, what would be dropped and why.",
+    "convert": "Write a clean copy of a recording: kept units, chosen time, seconds.",
     "infer": "Find the connections between the units of a recording.",
+    "compare": "Put results side by side: scores, edges in common, hidden units.",
+    "batch": "Fit many recordings, or many settings, here or on a cluster.",
     "export": "Write a result for other programs.",
     "report": "Make the page about a result again, one HTML file that needs nothing else.",
     "simulate": "Make a recording of a network whose connections are known.",
@@ -31,8 +34,8 @@ To keep completion, put that line into ~/.bashrc, ~/.zshrc or ~/.config/fish/con
 
 \b
 Exit codes: 0 done, 1 internal fault, 2 usage, 3 config invalid, 4 input unreadable or no usable
-units, 5 device or memory, 6 not converged (--strict), 75 stopped with a checkpoint (run again
-with --resume), 130 interrupted.
+units, 5 device or memory, 6 not converged (--strict), 10 some jobs of a batch failed, 75 stopped
+with a checkpoint (run again with --resume), 130 interrupted.
 """
 
 

@@ -21,6 +21,8 @@ _HEADINGS = {
     "fit": "Fit",
     "run": "Run",
     "simulate": "Network",
+    "batch": "Batch",
+    "slurm": "Slurm",
 }
 
 

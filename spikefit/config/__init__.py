@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from spikefit.config.cross_checks import JOB_SECTIONS
 from spikefit.config.faults import Fault
 from spikefit.config.keys import Key, all_keys, keys_of
 from spikefit.config.resolve import ResolvedConfig, resolve_config, resolve_with_faults
 from spikefit.config.sections import (
+    BatchConfig,
     ChecksConfig,
     Config,
     FitConfig,
@@ -17,10 +19,13 @@ from spikefit.config.sections import (
     RecordingConfig,
     RunConfig,
     SimulateConfig,
+    SlurmConfig,
 )
 from spikefit.config.writing import commented_yaml, config_schema, reference_page
 
 __all__ = [
+    "JOB_SECTIONS",
+    "BatchConfig",
     "ChecksConfig",
     "Config",
     "Fault",
@@ -32,6 +37,7 @@ __all__ = [
     "ResolvedConfig",
     "RunConfig",
     "SimulateConfig",
+    "SlurmConfig",
     "all_keys",
     "commented_yaml",
     "config_schema",

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spikefit.errors import did_you_mean
 from spikefit.units_of_time import format_time
 
 if TYPE_CHECKING:
     from spikefit.config.sections import Config
+
+# What may differ from job to job of a batch.
+JOB_SECTIONS = ("recording", "model", "gradient", "fit", "run", "checks")
 
 # Filters longer than this many bins are a slip of a unit (ms for s), not a wish.
 MOST_LAGS = 100_000
@@ -70,4 +74,39 @@ def contradictions(config: Config) -> list[Contradiction]:
                 f"no rate lies above {lowest_hz:g} Hz (min_median_rate_hz) and below {highest_hz:g} Hz (max_median_rate_hz)",
             )
         )
-    return found
+    if config.slurm.stop_before >= config.slurm.time_limit:
+        found.append(
+            Contradiction(
+                ("stop_before", "time_limit"),
+                f"a job of {format_time(config.slurm.time_limit)} (time_limit) cannot be asked to stop "
+                f"{format_time(config.slurm.stop_before)} before its end",
+            )
+        )
+    return found + [Contradiction(("grid",), text) for text in _faults_of_grid(config)]
+
+
+def _faults_of_grid(config: Config) -> list[str]:
+    """Keys that cannot be varied, and values that their keys cannot take."""
+    from pydantic import ValidationError
+
+    from spikefit.config.faults import in_words
+    from spikefit.config.keys import all_keys, keys_of, section_kinds
+
+    faults = []
+    may_vary = {key.name for key in keys_of(JOB_SECTIONS)}
+    for name, values in config.batch.grid:
+        if name not in may_vary:
+            elsewhere = name in all_keys()
+            faults.append(
+                f"grid: {name} is the same for all jobs of a batch; it cannot be varied"
+                if elsewhere
+                else f"grid: there is no setting {name!r}; {did_you_mean(name, may_vary)}"
+            )
+            continue
+        kind = section_kinds()[all_keys()[name].section]
+        for value in values:
+            try:
+                kind.model_validate({name: value})
+            except ValidationError as error:
+                faults += [f"grid: {name}: {in_words(entry)}" for entry in error.errors()[:1]]
+    return faults

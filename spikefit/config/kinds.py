@@ -247,3 +247,79 @@ HiddenCounts = Annotated[
     ),
     Hint("N|N,N,…"),
 ]
+
+
+FIGURE_FORMATS = ("png", "svg", "pdf")
+
+
+def _read_formats(value: Any) -> tuple[str, ...]:
+    words = [word.strip().lower() for word in value.split(",")] if isinstance(value, str) else list(value or ())
+    words = [] if words in ([], [""], ["none"]) else words
+    for word in words:
+        if word not in FIGURE_FORMATS:
+            raise ValueError(f"expected formats out of {', '.join(FIGURE_FORMATS)}, or none; got {word!r}")
+    return tuple(dict.fromkeys(words))
+
+
+def _write_formats(formats: tuple[str, ...]) -> str:
+    return ",".join(formats) or "none"
+
+
+FigureFormats = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_read_formats),
+    PlainSerializer(_write_formats),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*(none|(png|svg|pdf)(\s*,\s*(png|svg|pdf))*)\s*$"},
+                {"type": "array", "items": {"enum": list(FIGURE_FORMATS)}},
+            ]
+        }
+    ),
+    Hint("FORMATS"),
+]
+
+
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])i?b?", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:+-]*")
+
+
+def _read_memory(value: Any) -> str:
+    text = str(value).strip()
+    match = _MEMORY.fullmatch(text)
+    if match is None or float(match[1]) <= 0:
+        raise ValueError(f"expected memory with its unit (8GB, 500MB), got {value!r}")
+    return text
+
+
+def memory_mib(text: str) -> int:
+    """Memory as it is written (8GB), in whole MiB, rounded up."""
+    match = _MEMORY.fullmatch(text.strip())
+    assert match is not None
+    power = "kmgt".index(match[2].lower())
+    return max(1, -int(-float(match[1]) * 1024**power // 1024))
+
+
+def _read_word(value: Any) -> str:
+    text = str(value).strip()
+    if not _WORD.fullmatch(text):
+        raise ValueError(f"expected letters, digits and _.,:+- alone, got {value!r}")
+    return text
+
+
+def _read_address(value: Any) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"(tcp|tls|ucx|ws|wss|inproc)://[^\s]+", text):
+        raise ValueError(f"expected the address of a Dask scheduler (tcp://host:8786), got {value!r}")
+    return text
+
+
+Memory = Annotated[
+    str, BeforeValidator(_read_memory), WithJsonSchema({"type": "string", "pattern": _MEMORY.pattern}), Hint("SIZE")
+]
+# What a cluster calls a thing of its own; nothing in it can mean anything to a shell.
+ClusterWord = Annotated[
+    str, BeforeValidator(_read_word), WithJsonSchema({"type": "string", "pattern": f"^{_WORD.pattern}$"}), Hint("NAME")
+]
+Address = Annotated[str, BeforeValidator(_read_address), Hint("ADDRESS")]

@@ -14,14 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from spikefit.config.cross_checks import contradictions
+from spikefit.config.grids import Grid
 from spikefit.config.kinds import (
+    Address,
+    ClusterWord,
     Device,
     Duration,
     Durations,
+    FigureFormats,
     HiddenCounts,
     Hint,
     Intervals,
     Mapping,
+    Memory,
     Moment,
     Names,
     OnOff,
@@ -162,7 +167,13 @@ class RunConfig(Section):
         description="CPU threads; where not given, one for small recordings and all cores for large ones.",
     )
     checkpoint_every: Duration = Field(default=60.0, description="Time between checkpoints.")
+    figures: FigureFormats = Field(
+        default=("png",), description="Formats of the figures: some of png, svg and pdf with commas between, or none."
+    )
     strict: bool = Field(default=False, description="Exit with code 6 where a fit did not converge.")
+    log_json: bool = Field(
+        default=False, description="Write the log a second time, as one JSON object per line (spikefit.log.jsonl)."
+    )
 
 
 class ChecksConfig(Section):
@@ -249,6 +260,54 @@ class SimulateConfig(Section):
     )
 
 
+class BatchConfig(Section):
+    """What `spikefit batch` runs, and on which engine."""
+
+    files: NotAFlag[Names] = Field(
+        default=(), description="Recordings, as paths or patterns (sub-*/*.nwb); those of a file are relative to it."
+    )
+    sessions: Annotated[str | None, Hint("CSV")] = Field(
+        default=None, description="A table with one recording per row: its path, and any setting that differs for it."
+    )
+    grid: Grid = Field(default=(), description="Fit every recording with each combination of these values.")
+    most_jobs: Annotated[int, Hint("N")] = Field(
+        default=10_000, ge=1, description="Refuse to start more jobs than this; raise it to confirm that you mean it."
+    )
+    executor: Literal["local", "dask", "slurm"] = Field(
+        default="local", description="Where jobs run: on this computer, a Dask cluster or Slurm."
+    )
+    jobs: Annotated[int | None, Hint("N")] = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Jobs at a time; where not given, one per GPU, else one per core (Slurm: as many as it gives).",
+    )
+    scheduler: Address | None = Field(
+        default=None, description="A running Dask scheduler; where not given, Dask workers are started here."
+    )
+
+
+class SlurmConfig(Section):
+    """What is asked of Slurm for each job of a batch."""
+
+    partition: ClusterWord | None = Field(default=None, description="Partition; Slurm's own default where not given.")
+    account: ClusterWord | None = Field(default=None, description="Account that is charged.")
+    qos: ClusterWord | None = Field(default=None, description="Quality of service.")
+    constraint: ClusterWord | None = Field(default=None, description="Feature that the nodes must have.")
+    time_limit: Duration = Field(
+        default=3600.0, description="Time for a job, in whole minutes at least one; it goes on from its checkpoint."
+    )
+    stop_before: Duration = Field(
+        default=60.0, description="How long before that time a job is asked to write its checkpoint."
+    )
+    memory: Memory | None = Field(default=None, description="Memory for a job; Slurm's own default where not given.")
+    cpus: Annotated[int, Hint("N")] = Field(default=1, ge=1, le=4096, description="CPU cores for a job.")
+    gpus: Annotated[int, Hint("N")] = Field(default=0, ge=0, le=64, description="GPUs for a job.")
+    requeues: Annotated[int, Hint("N")] = Field(
+        default=20, ge=0, description="How often a job that was cut off is queued again to go on from its checkpoint."
+    )
+
+
 class Config(Section):
     """All settings of one run."""
 
@@ -259,6 +318,8 @@ class Config(Section):
     run: RunConfig = RunConfig()
     checks: ChecksConfig = ChecksConfig()
     simulate: SimulateConfig = SimulateConfig()
+    batch: BatchConfig = BatchConfig()
+    slurm: SlurmConfig = SlurmConfig()
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from spikefit.errors import UsageError, did_you_mean
 from spikefit.exporters.protection import refuse_to_replace_originals
 from spikefit.exporters.selection import POST_PRE, PRE_POST, Selection, select
-from spikefit.files import explain_os_error, replacing, sweep_partials
+from spikefit.files import explain_os_error, replacing, sweep_partials, writing_folder
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -61,6 +60,12 @@ FORMATS = (
         "a new NWB file: edges as a table, hidden units' rates as a time series",
         takes_trains=True,
     ),
+    Format(
+        "bids",
+        "bids",
+        "",
+        "a BIDS derivative folder: tables of units and edges with their sidecars, and connectivity.h5",
+    ),
 )
 
 
@@ -92,16 +97,18 @@ def export(
     to: str,
     selection: Selection | None = None,
     trains: SpikeTrains | None = None,
+    linked: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write `result` for another program, whole or not at all.
 
     Args:
         result: what to write.
-        path: the new file; for `csv` the new folder.
+        path: the new file; for `csv` the new folder, for `bids` the derivative's folder, to which a session is added.
         to: name of one of `FORMATS`.
         selection: which edges and units, and which way round matrices stand; by default all, `[post, pre]`.
         trains: spikes of the recording, to be copied where the format can hold them (`nwb`).
+        linked: the recording, to be linked to instead where the format can (`nwb`).
         overwrite: whether something that is there already may be replaced.
 
     Raises:
@@ -111,13 +118,16 @@ def export(
     """
     chosen = format_named(to)
     path = Path(path)
-    if trains is not None and not chosen.takes_trains:
+    if (trains is not None or linked is not None) and not chosen.takes_trains:
         able = ", ".join(known.name for known in FORMATS if known.takes_trains)
         raise UsageError(f"{to} files cannot hold the spikes of the recording.", hint=f"choose {able} for that")
-    write = importlib.import_module(f"spikefit.exporters.{chosen.module}").write
+    module = importlib.import_module(f"spikefit.exporters.{chosen.module}")
     cut = select(result, selection or Selection())
-    refuse_to_replace_originals(path, result, trains.source if trains is not None else None)
-    _refuse_taken(path, overwrite=overwrite, folder=not chosen.suffix)
+    refuse_to_replace_originals(path, result, trains.source if trains is not None else None, linked)
+    if hasattr(module, "refuse_taken"):
+        module.refuse_taken(cut, path, overwrite=overwrite)
+    else:
+        _refuse_taken(path, overwrite=overwrite, folder=not chosen.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep_partials(path.parent)
@@ -125,12 +135,15 @@ def export(
         raise UsageError(f"{path}: a part of this path is a file, not a folder.", hint="pass another -o") from fault
     except OSError as fault:
         raise explain_os_error(fault, path) from fault
-    arguments = (cut, trains) if chosen.takes_trains else (cut,)
-    if chosen.suffix:
-        with replacing(path) as scratch:
-            write(*arguments, scratch)
-    else:
-        _write_folder(path, lambda scratch: write(*arguments, scratch))
+    if not chosen.suffix:
+        with writing_folder(path, overwrite=True) as staging:  # what may not be replaced was refused above
+            module.write(cut, staging)
+        return path
+    with replacing(path) as scratch:
+        if chosen.takes_trains:
+            module.write(cut, trains, scratch, None if linked is None else Path(linked))
+        else:
+            module.write(cut, scratch)
     return path
 
 
@@ -145,27 +158,3 @@ def _refuse_taken(path: Path, *, overwrite: bool, folder: bool) -> None:
         raise UsageError(f"{path} is there already and is not {what}, which this format makes.", hint="pass another -o")
     if taken and not overwrite:
         raise UsageError(f"{path} is there already; it was left as it is.", hint="pass --overwrite, or another -o")
-
-
-def _write_folder(path: Path, write: object) -> None:
-    """Write a folder's files aside, then move each to its place."""
-    import secrets
-
-    assert callable(write)
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        staging.mkdir()
-        write(staging)
-        path.mkdir(exist_ok=True)
-        for written in sorted(staging.iterdir()):
-            descriptor = os.open(written, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        for written in sorted(staging.iterdir()):
-            os.replace(written, path / written.name)
-    except OSError as fault:
-        raise explain_os_error(fault, path) from fault
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

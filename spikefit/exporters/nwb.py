@@ -1,31 +1,39 @@
 """A new NWB file that carries a result; the file of the recording is never touched.
 
-`/units` has one row per fitted unit, hidden ones last, with the spikes of the recorded ones where they are passed;
-`/analysis/edges` is a table of the chosen edges whose columns `pre` and `post` refer to rows of `/units`;
-`/processing/ecephys/hidden_rate` is the posterior rate of the hidden units in Hz.
+A table of units has one row per fitted unit, hidden ones last; `/analysis/edges` is a table of the chosen edges whose columns
+`pre` and `post` refer to its rows; `/processing/ecephys/hidden_rate` is the posterior rate of the hidden units in Hz. Where the
+units' spikes are
+
+* not taken along, the table is `/analysis/units`: a units table of NWB without spikes would say that nobody fired;
+* copied, it is `/units`, with the spikes of the fitted time;
+* linked, it is `/units`, and `spike_times` is a virtual dataset: all spikes of the fitted units, read out of the recording's file
+  wherever that lies beside this one. Where it is gone they read as NaN.
 """
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from spikefit.errors import UsageError
+from spikefit.exporters.nwb_session import free_name, nwb_file
 from spikefit.exporters.selection import Cut
 from spikefit.results.digest import digest
 from spikefit.results.edges import EDGE_COLUMNS
+from spikefit.results.saving import sha256_of
 from spikefit.results.schema import ABOUT
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
 
+    from spikefit.results import Result, UnitRow
     from spikefit.spikes import SpikeTrains
 
-_OWN_COLUMNS = ("unit_name", "kind", "n_spikes", "rate_hz", "baseline", "spike_times", "obs_intervals", "id")
+_OWN_COLUMNS = ("unit_name", "kind", "n_spikes", "rate_hz", "baseline")
 _EDGE_ABOUT = {
     "weight": ABOUT["connectivity"].description,
     "peak_lag_s": "lag at which the coupling filter is largest in absolute value, in seconds",
@@ -34,60 +42,58 @@ _EDGE_ABOUT = {
 }
 
 
-def write(cut: Cut, trains: SpikeTrains | None, path: Path) -> None:
+def write(cut: Cut, trains: SpikeTrains | None, path: Path, linked: Path | None = None) -> None:
     """Write a file that pynwb's validator accepts.
 
+    Args:
+        cut: what of the result.
+        trains: spikes to copy along.
+        path: the new file.
+        linked: the NWB file that the result was made from, whose spikes are linked to.
+
     Raises:
-        UsageError: if the spikes that are passed lack a unit of the result.
+        UsageError: if the spikes that are passed lack a unit of the result, or `linked` cannot be linked to.
     """
     from pynwb import NWBHDF5IO
 
     file = _file(cut)
-    _add_units(file, cut, trains)
-    _add_edges(file, cut)
+    table, place = _add_units(file, cut, trains, with_spikes=linked is not None)
+    _add_edges(file, cut, table, place)
     _add_hidden(file, cut)
     with NWBHDF5IO(str(path), mode="w") as io:
         io.write(file)
+    if linked is not None:
+        link_spikes(path, cut.result, linked)
 
 
 def _file(cut: Cut) -> NWBFile:
-    from pynwb import NWBFile
-    from pynwb.file import Subject
-
     result = cut.result
-    start = _start_time(result.provenance)
-    unknown = "" if start else " When the session started is not known; the date is a placeholder."
-    return NWBFile(
-        session_description=f"Connectivity inferred by spikefit from {result.name}.{unknown}",
+    known = result.provenance.get("session")
+    return nwb_file(
+        {str(key): str(value) for key, value in known.items()} if isinstance(known, Mapping) else {},
+        description=f"Connectivity inferred by spikefit from {result.name}.",
         identifier=digest(result),
-        session_start_time=start or datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC),
         source_script="spikefit export --to nwb",
         source_script_file_name="spikefit",
-        subject=Subject(
-            subject_id=str(result.provenance.get("subject_id") or "unknown"),
-            sex="U",  # unknown
-            age="P0D/",  # from no days up: unknown, in the way the archives accept
-            description="See the recording: a result of spikefit does not repeat who was recorded.",
-        ),
         experiment_description="Couplings between recorded and unrecorded neurons, inferred from spike trains.",
         keywords=["connectivity", "spike trains", "coupling", "hidden neurons"],
         notes=f"Bins of {result.bin_width_s:g} s. Weights are in units of the drive before the nonlinearity.",
     )
 
 
-def _start_time(provenance: Mapping[str, Any]) -> datetime.datetime | None:
-    text = provenance.get("session_start_time")
-    try:
-        start = datetime.datetime.fromisoformat(str(text)) if text else None
-    except ValueError:
-        return None
-    return start.replace(tzinfo=start.tzinfo or datetime.UTC) if start else None
-
-
-def _add_units(file: NWBFile, cut: Cut, trains: SpikeTrains | None) -> None:
+def _add_units(file: NWBFile, cut: Cut, trains: SpikeTrains | None, *, with_spikes: bool) -> tuple[Any, dict[str, int]]:
+    """A table with a row for every fitted unit, and the row of each; `with_spikes` makes room for spikes that come later."""
+    from hdmf.common import DynamicTable
     from pynwb.misc import Units
 
     result = cut.result
+    about = "units of the fit: recorded ones first, then hidden ones"
+    is_units = trains is not None or with_spikes
+    table = Units(name="units", description=about) if is_units else DynamicTable(name="units", description=about)
+    if is_units:
+        file.units = table
+    else:
+        file.add_analysis(table)
     if trains is not None:
         lacking = [unit_id for unit_id in result.unit_id[result.visible] if unit_id not in set(trains.unit_ids)]
         if lacking:
@@ -95,40 +101,107 @@ def _add_units(file: NWBFile, cut: Cut, trains: SpikeTrains | None) -> None:
                 f"{trains.name} lacks {len(lacking)} units of this result (first: {lacking[0]!r}).",
                 hint="pass the recording that the result was made from",
             )
-    file.units = Units(name="units", description="units of the fit: recorded ones first, then hidden ones")
-    file.add_unit_column("unit_name", "id of the unit in the recording; hidden-0, hidden-1, … for inferred ones")
-    file.add_unit_column("kind", "visible (recorded) or hidden (inferred)")
-    file.add_unit_column("n_spikes", "spikes in the fitted time; for hidden units expected spikes, rounded")
-    file.add_unit_column("rate_hz", "mean rate over the fitted time, in Hz")
-    file.add_unit_column("baseline", "drive of the unit with nobody spiking")
-    further = _text_columns(cut)
-    for name, (about, _) in further.items():
-        file.add_unit_column(name, about)
+    columns = unit_facts(cut, result.unit_rows)
+    for name, (text, _) in columns.items():
+        table.add_column(name=name, description=text)
     for place, row in enumerate(result.unit_rows):
         spikes: dict[str, Any] = {}
         if trains is not None:
             visible = row.kind == "visible"
             spikes["spike_times"] = trains[row.id] if visible else np.empty(0)
             spikes["obs_intervals"] = trains.intervals_s if visible else np.empty((0, 2))
-        file.add_unit(
-            unit_name=row.id,
-            kind=row.kind,
-            n_spikes=row.n_spikes,
-            rate_hz=row.rate_hz,
-            baseline=float(result.baseline[place]),
-            **{name: values[place] for name, (_, values) in further.items()},
-            **spikes,
+        elif with_spikes:
+            spikes["spike_times"] = np.empty(0)
+        values = {name: cells[place] for name, (_, cells) in columns.items()} | spikes
+        table.add_unit(**values) if is_units else table.add_row(**values)
+    return table, {unit_id: k for k, unit_id in enumerate(result.unit_id)}
+
+
+def unit_facts(cut: Cut, rows: Sequence[UnitRow]) -> dict[str, tuple[str, list[Any]]]:
+    """What is known of units by column: a description and a value for each of `rows`."""
+    baseline = dict(zip(cut.result.unit_id, cut.result.baseline.tolist(), strict=True))
+    facts: dict[str, tuple[str, list[Any]]] = {
+        "unit_name": ("id of the unit in the recording; hidden-0, hidden-1, … for inferred ones", [r.id for r in rows]),
+        "kind": (
+            "visible (recorded) or hidden (inferred)",
+            [row.kind for row in rows],
+        ),
+        "n_spikes": (
+            "spikes in the fitted time; for hidden units expected spikes, rounded",
+            [row.n_spikes for row in rows],
+        ),
+        "rate_hz": ("mean rate over the fitted time, in Hz", [row.rate_hz for row in rows]),
+        "baseline": (
+            "drive of the unit with nobody spiking",
+            [baseline[row.id] for row in rows],
+        ),
+    }
+    return facts | _text_columns(rows)
+
+
+def link_spikes(path: Path, result: Result, recording: Path) -> None:
+    """Fill the empty spike times of `path` with a virtual dataset over those of the recording.
+
+    Raises:
+        UsageError: if `recording` is not the NWB file that the result was made from, or has other rows than the result knows.
+    """
+    import h5py
+
+    instead = "pass --recording copy"
+    known = result.provenance.get("input")
+    if not recording.is_file():
+        raise UsageError(f"{recording}: there is no such file.", hint="name the recording with --recording-file FILE")
+    if not isinstance(known, Mapping) or sha256_of(recording) != known.get("sha256"):
+        raise UsageError(
+            f"{recording} is not the file that this result was made from, so its rows may mean other units.",
+            hint=instead,
         )
+    # The unit table of a result has a row for every unit of the recording, in the order of its file.
+    rows = [row.id for row in result.units if row.kind == "visible"]
+    try:
+        with h5py.File(recording.resolve(), "r") as file:
+            times, ends = file["units/spike_times"], file["units/spike_times_index"][()].astype(np.int64)
+            source = h5py.VirtualSource(
+                os.path.relpath(recording.resolve(), path.resolve().parent),
+                "units/spike_times",
+                times.shape,
+                times.dtype,
+            )
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as fault:
+        raise UsageError(f"{recording}: there is no NWB 2 units table at /units to link to.", hint=instead) from fault
+    if len(rows) != ends.size:
+        raise UsageError(
+            f"{recording} has {ends.size} units and the result knows of {len(rows)}, so they cannot be told apart by their rows.",
+            hint=instead,
+        )
+    starts = np.concatenate([[0], ends[:-1]])
+    row_of = {unit: row for row, unit in enumerate(rows)}
+    chosen = [row_of[unit] for unit in result.unit_id[result.visible]]
+    sizes = [int(ends[row] - starts[row]) for row in chosen]
+    new_ends = np.concatenate([np.cumsum(sizes), np.full(result.n_hidden, sum(sizes))]).astype(np.uint64)
+    layout = h5py.VirtualLayout((sum(sizes),), source.dtype)
+    at = 0
+    for row, size in zip(chosen, sizes, strict=True):
+        if size:
+            layout[at : at + size] = source[int(starts[row]) : int(ends[row])]
+        at += size
+    with h5py.File(path, "r+") as file:
+        units = file["units"]
+        kept = {name: dict(units[name].attrs) for name in ("spike_times", "spike_times_index")}
+        for name in kept:
+            del units[name]
+        virtual = units.create_virtual_dataset("spike_times", layout, fillvalue=np.nan)
+        units.create_dataset("spike_times_index", data=new_ends)
+        for name, attributes in kept.items():
+            for key, value in attributes.items():
+                units[name].attrs[key] = virtual.ref if key == "target" else value
 
 
-def _text_columns(cut: Cut) -> dict[str, tuple[str, list[Any]]]:
+def _text_columns(rows: Sequence[UnitRow]) -> dict[str, tuple[str, list[Any]]]:
     """Further unit columns under names that NWB takes: numbers where all are, else text."""
-    rows = cut.result.unit_rows
     columns: dict[str, tuple[str, list[Any]]] = {}
     for key in dict.fromkeys(key for row in rows for key in row.columns):
-        name = key.replace("/", "_").replace(":", "_").strip() or "column"
-        while name in columns or name in _OWN_COLUMNS or name in _RESERVED:
-            name = f"unit_{name}"
+        name = free_name(key, columns | dict.fromkeys(_OWN_COLUMNS))
         values = [row.columns.get(key) for row in rows]
         numeric = all(value is None or type(value) in (int, float) for value in values)
         filled = (
@@ -140,28 +213,17 @@ def _text_columns(cut: Cut) -> dict[str, tuple[str, list[Any]]]:
     return columns
 
 
-# Columns of /units whose type NWB itself has laid down; a plain text or number there would not be valid.
-_RESERVED = frozenset(
-    {
-        *("electrodes", "electrode_group", "waveform_mean", "waveform_sd", "waveforms"),
-        *("spike_times_index", "obs_intervals_index", "electrodes_index", "waveforms_index", "waveforms_index_index"),
-        *("name", "description", "colnames", "columns"),
-    }
-)
-
-
-def _add_edges(file: NWBFile, cut: Cut) -> None:
+def _add_edges(file: NWBFile, cut: Cut, units: Any, place: Mapping[str, int]) -> None:
     from hdmf.common import DynamicTable, DynamicTableRegion, VectorData
 
     result, table = cut.result, cut.edges()
     if not len(table):
         return
-    place = {unit_id: k for k, unit_id in enumerate(result.unit_id)}
     pre = np.array([place[text] for text in table["pre_id"].tolist()])
     post = np.array([place[text] for text in table["post_id"].tolist()])
     columns: list[Any] = [
-        DynamicTableRegion(name="pre", description="the unit that sends", data=pre, table=file.units),
-        DynamicTableRegion(name="post", description="the unit that receives", data=post, table=file.units),
+        DynamicTableRegion(name="pre", description="the unit that sends", data=pre, table=units),
+        DynamicTableRegion(name="post", description="the unit that receives", data=post, table=units),
     ]
     for key in EDGE_COLUMNS[4:]:
         if table[key].dtype.kind == "f" and np.isnan(table[key]).all():
@@ -172,7 +234,9 @@ def _add_edges(file: NWBFile, cut: Cut) -> None:
         lags = (
             f"effect of one spike by lag; {result.lag_s.size} lags from {result.lag_s[0]:g} s to {result.lag_s[-1]:g} s"
         )
-        filters = np.ascontiguousarray(result.coupling_filters[post, pre])
+        at = {unit_id: k for k, unit_id in enumerate(result.unit_id)}
+        posts, pres = ([at[text] for text in table[key].tolist()] for key in ("post_id", "pre_id"))
+        filters = np.ascontiguousarray(result.coupling_filters[posts, pres])
         columns.append(VectorData(name="coupling_filter", description=lags, data=filters))
     file.add_analysis(
         DynamicTable(

@@ -89,6 +89,7 @@ def _whole(raw: RawRecording, path: Path, intervals_s: Intervals | None) -> Spik
         name=path.stem if path.is_file() else path.name,
         source=str(path),
         format=raw.format,
+        session=raw.session,
     )
 
 

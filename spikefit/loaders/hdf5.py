@@ -16,6 +16,7 @@ from spikefit.intervals import Intervals
 from spikefit.loaders.h5 import H5Reader, opened
 from spikefit.loaders.hdf5_layouts import LAYOUTS, from_mapping
 from spikefit.loaders.hdf5_names import first_number, first_text
+from spikefit.loaders.nwb_columns import column_values
 from spikefit.loaders.raw import RawRecording, ReadOptions
 
 # Groups looked at, from the root down; a file that hides its spikes deeper is pointed at with --units-table.
@@ -120,6 +121,12 @@ def _add_time(reader: H5Reader, raw: RawRecording) -> None:
         elif start is not None or stop is not None:
             # One end alone still says something: the other is then taken from the spikes.
             raw.unit_intervals = [np.array([[-np.inf if start is None else start, np.inf if stop is None else stop]])]
+    columns = reader.node("/unit_columns")
+    if isinstance(columns, h5py.Group):
+        for name in reader.names(columns):
+            values = column_values(reader, columns, name, raw.n_units)
+            if values is not None:
+                raw.unit_columns[name] = values
     epochs = reader.node("/epochs")
     if isinstance(epochs, h5py.Group):
         for name in reader.names(epochs):

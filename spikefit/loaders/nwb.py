@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError, UsageError, did_you_mean
 from spikefit.intervals import Intervals
-from spikefit.loaders.h5 import H5Reader, opened
+from spikefit.loaders.h5 import H5_FAULTS, H5Reader, opened
 from spikefit.loaders.nwb_columns import column_values, has_column, referenced_text, row_ends, simple_columns
 from spikefit.loaders.nwb_intervals import read_epochs, read_invalid_times
 from spikefit.loaders.nwb_one import has_unit_times, read_unit_times
@@ -136,7 +136,35 @@ def _read_table(reader: H5Reader, table: h5py.Group) -> RawRecording:
         unit_columns=columns,
         stored_digits=stored.name if stored.kind == "f" and stored.itemsize < 8 else None,
         warnings=warnings,
+        session=_session(reader),
     )
+
+
+# What is known of the session, by the name it has in an NWB file.
+SESSION = {
+    "session_start_time": "/session_start_time",
+    "session_id": "/general/session_id",
+    "session_description": "/session_description",
+    "subject_id": "/general/subject/subject_id",
+    "species": "/general/subject/species",
+    "sex": "/general/subject/sex",
+    "age": "/general/subject/age",
+}
+
+
+def _session(reader: H5Reader) -> dict[str, str]:
+    """What the file says of the session; what cannot be read is left out, it is no part of the spikes."""
+    found: dict[str, str] = {}
+    for name, place in SESSION.items():
+        try:
+            dataset = reader.node(place)
+            if isinstance(dataset, h5py.Dataset) and dataset.shape in ((), (1,)):
+                (text,) = reader.texts(dataset)
+                if text.strip():
+                    found[name] = text.strip()
+        except (RecordingError, ValueError, *H5_FAULTS):
+            continue
+    return found
 
 
 def _n_rows(reader: H5Reader, table: h5py.Group) -> int:

@@ -67,6 +67,7 @@ class RawRecording:
         unit_columns: further columns of the unit table.
         stored_digits: `float32` and the like where times were stored in less than float64.
         warnings: what the reader found odd.
+        session: what the file says of the session, as texts.
     """
 
     times: NDArray[np.float64]
@@ -81,6 +82,7 @@ class RawRecording:
     unit_columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     stored_digits: str | None = None
     warnings: list[str] = field(default_factory=list)
+    session: dict[str, str] = field(default_factory=dict)
 
     @property
     def n_units(self) -> int:

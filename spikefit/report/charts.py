@@ -15,6 +15,7 @@ Floats = NDArray[np.floating[Any]]
 
 _MAX_POINTS = 600
 _RIGHT, _TOP, _BOTTOM = 14, 10, 42
+LEFT_OF_LABELS = 62
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,23 @@ def ticks(low: float, high: float, n_wanted: int = 5) -> list[float]:
     return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def axis_frame(
+    width: int,
+    height: int,
+    left: int,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    x_label: str,
+    y_label: str,
+    *,
+    log: bool = False,
+) -> str:
+    """Axes with ticks and labels; with `log` both ranges are powers of ten."""
+    y_marks = _y_marks(*y_range, 5, log)
+    x_marks = _y_marks(*x_range, 5, log)
+    return _axes(width, height, left, x_range, y_range, y_marks, x_label, y_label, x_marks)
+
+
 def _axes(
     width: int,
     height: int,
@@ -122,13 +140,14 @@ def _axes(
     y_marks: list[tuple[float, str]],
     x_label: str,
     y_label: str,
+    x_marks: list[tuple[float, str]] | None = None,
 ) -> str:
     bottom, right = height - _BOTTOM, width - _RIGHT
     parts = [f'<path class="axis" d="M{left} {_TOP}V{bottom}H{right}"/>']
-    for value in ticks(*x_range, 6 if width > 400 else 3):
+    for value, text in x_marks or [(value, _tick_text(value)) for value in ticks(*x_range, 6 if width > 400 else 3)]:
         x = left + (value - x_range[0]) / (x_range[1] - x_range[0]) * (right - left)
         parts.append(f'<path class="axis" d="M{x:.1f} {bottom}v4"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{_tick_text(value)}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{text}</text>')
     for value, text in y_marks:
         y = bottom - (value - y_range[0]) / (y_range[1] - y_range[0]) * (bottom - _TOP)
         parts.append(f'<path class="axis" d="M{left} {y:.1f}h-4"/>')

@@ -105,7 +105,11 @@ def filters(result: Result, table: Edges) -> Markup | None:
     table = table[np.isfinite(table["weight"]) & (table["weight"] != 0)]
     if not len(table) or result.lag_s.size < 2:
         return None
-    rows = table[np.argsort(-np.abs(table["weight"]), kind="stable")[:N_FILTERS]]
+    ranked = table[np.argsort(-np.abs(table["weight"]), kind="stable")]
+    # Hidden units' couplings are the larger ones; the recorded pairs, which people ask about, keep two thirds of the room.
+    is_recorded = (ranked["pre_kind"] == "visible") & (ranked["post_kind"] == "visible")
+    n_hidden = max(min(int((~is_recorded).sum()), N_FILTERS // 3), N_FILTERS - int(is_recorded.sum()))
+    rows = np.concatenate([ranked[is_recorded][: N_FILTERS - n_hidden], ranked[~is_recorded][:n_hidden]])
     filters = [result.filter_of(row["post_id"], row["pre_id"]) for row in rows]
     finite = np.concatenate([f[np.isfinite(f)] for f in filters] + [np.zeros(1)])
     limits = (float(finite.min()) * 1.08, float(finite.max()) * 1.08) if np.ptp(finite) else None
@@ -124,6 +128,7 @@ def filters(result: Result, table: Edges) -> Markup | None:
         )
         charts.append(Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(name, chart))
     lead = Markup(
-        "<p>What one spike of the sender does to the receiver's drive, by lag, for the strongest pairs; all on one scale.</p>"
+        "<p>What one spike of the sender does to the receiver's drive, by lag, for the strongest pairs{}; all on one scale.</p>"
     )
-    return lead + Markup('<div class="grid">{}</div>').format(Markup("").join(charts))
+    first = " of recorded units, then for those with hidden ones" if n_hidden else ""
+    return lead.format(first) + Markup('<div class="grid">{}</div>').format(Markup("").join(charts))

@@ -8,9 +8,11 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from spikefit.plots.activity import RATE, RATE_SE
 from spikefit.plots.training import later_limits, restart_series
 from spikefit.report.charts import Line, line_chart
 from spikefit.report.numbers import number
+from spikefit.report.raster import raster_svg
 from spikefit.report.summary import metric
 from spikefit.report.tables import Column, table_html
 from spikefit.results import Result
@@ -44,13 +46,20 @@ def hidden_units(result: Result, _table: Edges) -> Markup | None:
         Column("expected spikes", [number(row.n_spikes) for row in rows]),
         Column("mean rate, Hz", [number(row.rate_hz) for row in rows]),
     ]
-    for key in dict.fromkeys(key for row in rows for key in row.columns):
+    for key in dict.fromkeys(key for row in rows for key in row.columns if key not in (RATE, RATE_SE)):
         columns.append(Column(key, [number(row.columns.get(key)) for row in rows]))
     step = number(len(pieces[0]) * result.bin_width_s, unit="s")
     lead = Markup(
         "<p>Posterior mean rate of each hidden unit, averaged over stretches of {}; all on one scale.</p>"
     ).format(step)
-    return lead + Markup("<figure>{}</figure>").format(Markup("").join(charts)) + table_html(columns, "hidden units")
+    beside = Markup("")
+    if result.excerpt is not None:
+        beside = Markup(
+            "<p>The {} in which the hidden units vary most: spikes of the recorded units, and under them what the fit says of the "
+            "hidden ones in the same bins.</p><figure>{}</figure>"
+        ).format(number(result.excerpt.stop_s - result.excerpt.start_s, unit="s"), raster_svg(result))
+    whole = Markup("<figure>{}</figure>").format(Markup("").join(charts))
+    return beside + lead + whole + table_html(columns, "hidden units")
 
 
 def scores(result: Result, _table: Edges) -> Markup | None:

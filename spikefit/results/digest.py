@@ -28,6 +28,10 @@ def digest(result: Result) -> str:
     if result.common_drive is not None:
         for key in ("time_constant_s", "weights", "level_hz"):
             _add_array(total, f"common_drive/{key}", getattr(result.common_drive, key))
+    if result.excerpt is not None:
+        _add_array(total, "excerpt/interval_s", np.array([result.excerpt.start_s, result.excerpt.stop_s]))
+        _add_array(total, "excerpt/spike_time_s", result.excerpt.spike_time_s)
+        _add_array(total, "excerpt/unit", result.excerpt.unit)
     for key, series in sorted(result.history.items()):
         _add_array(total, f"history/{key}", series)
     for key, value in sorted(result.parameters.items()):

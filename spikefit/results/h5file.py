@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spikefit.results.digest import digest, documents_of
 from spikefit.results.model import Result
-from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, CommonDriveTerm, HiddenActivity, UnitRow
+from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, CommonDriveTerm, Excerpt, HiddenActivity, UnitRow
 from spikefit.results.schema import (
     ABOUT,
     FORMAT,
@@ -74,6 +74,11 @@ def to_h5(result: Result, *, generator: str, created_utc: str, side_files: Mappi
             for key in ("time_constant_s", "weights", "level_hz"):
                 path = f"common_drive/{key}"
                 _put(file, path, np.asarray(getattr(result.common_drive, key)), ABOUT[path])
+        if result.excerpt is not None:
+            interval_s = np.array([result.excerpt.start_s, result.excerpt.stop_s])
+            _put(file, "excerpt/interval_s", interval_s, ABOUT["excerpt/interval_s"])
+            for key in ("spike_time_s", "unit"):
+                _put(file, f"excerpt/{key}", getattr(result.excerpt, key), ABOUT[f"excerpt/{key}"])
         for key, series in result.history.items():
             _put(file, f"history/{key}", series, about_history(key, result.metrics))
         for key, value in result.parameters.items():
@@ -180,6 +185,10 @@ def from_h5(file: h5py.File) -> dict[str, Any]:
             _array(file, "common_drive/weights", (n_units, time_constant_s.size)),
             float(_array(file, "common_drive/level_hz", ())),
         )
+    if "excerpt" in file:
+        start_s, stop_s = _array(file, "excerpt/interval_s", (2,)).tolist()
+        times = _array(file, "excerpt/spike_time_s")
+        fields["excerpt"] = Excerpt(start_s, stop_s, times, _array(file, "excerpt/unit", times.shape))
     fields["history"] = {key: _array(file, f"history/{key}") for key in _members(file, "history")}
     fields["parameters"] = {key: _array(file, f"parameters/{key}") for key in _members(file, "parameters")}
     fields["units"] = _unit_rows(file)

@@ -57,6 +57,9 @@ METRICS_SCHEMA: dict[str, Any] = {
         "null_centre": _number("centre of what no edge looks like, in standard errors"),
         "null_spread": _number("its spread, in standard errors; it counts as 1 where it is less"),
         "null_shape": _number("its shape: 2 for a normal law, less for heavier tails"),
+        "simulated_runs": _count("free runs of the fitted network from the recorded past"),
+        "simulated_runaway": _count("those of them in which the activity ran away"),
+        "simulated_run_s": _number("length of a free run, seconds"),
         "candidates": {
             "type": "array",
             "description": "one entry for each number of hidden units that was tried",
@@ -96,6 +99,11 @@ PROVENANCE_SCHEMA: dict[str, Any] = {
                 "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
             },
             "required": ["path", "bytes", "sha256"],
+        },
+        "session": {
+            "type": "object",
+            "description": "what the recording says of its session: session_start_time (ISO), session_id, subject_id, …",
+            "additionalProperties": {"type": "string"},
         },
         "wall_s": _number("time of the whole run, seconds"),
         "cpu_s": _number("processor time of the whole run, seconds"),

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from spikefit.errors import UsageError
 from spikefit.files import PARTIAL_SUFFIX, explain_os_error, sweep_partials
+from spikefit.marks import DATA_FILES as DATA_FILES
+from spikefit.marks import MAIN_FILE as MAIN_FILE
 
-MAIN_FILE = "connectivity.h5"
-DATA_FILES = ("edges.csv", "units.csv", "metrics.json", "config.yaml", "provenance.json", "model.safetensors")
 FIGURE_FORMATS = ("png", "svg", "pdf")
-FIGURE_FILES = tuple(f"{stem}.{ending}" for stem in ("connectivity", "training") for ending in FIGURE_FORMATS)
+FIGURE_STEMS = ("connectivity", "training", "filters", "hidden", "rates")
+FIGURE_FILES = tuple(f"{stem}.{ending}" for stem in FIGURE_STEMS for ending in FIGURE_FORMATS)
 # What later steps put beside a result; a new result makes them stale.
 DERIVED_FILES = ("report.html", "graph.graphml")
 RESULT_FILES = (MAIN_FILE, *DATA_FILES, *FIGURE_FILES, *DERIVED_FILES)

@@ -22,6 +22,7 @@ from spikefit.results.parts import (
     PAIR_STATISTICS,
     VISIBLE,
     CommonDriveTerm,
+    Excerpt,
     Floats,
     HiddenActivity,
     UnitRow,
@@ -53,6 +54,7 @@ class Result:
         std_error, ci_low, ci_high, p_value, q_value: one number per `[post, pre]`.
         hidden: posterior activity of the hidden units, or None.
         common_drive: what the population's recent activity does to each unit, or None where it is no part of the fit.
+        excerpt: spikes of a short stretch of the recording, to be seen beside that activity, or None.
         history: named series over the fit (`step`, `objective`, `heldout_step`, `heldout`, …), float64.
         metrics: what `metrics.json` holds.
         config: the resolved configuration, as nested plain values that can be run again.
@@ -81,6 +83,7 @@ class Result:
     q_value: Floats = None  # type: ignore[assignment]
     hidden: HiddenActivity | None = None
     common_drive: CommonDriveTerm | None = None
+    excerpt: Excerpt | None = None
     history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -113,6 +116,8 @@ class Result:
             raise ValueError(f"activity of {n_columns} hidden units given, but {self.n_hidden} are named")
         if self.common_drive is not None and len(self.common_drive.weights) != n_units:
             raise ValueError(f"common drive of {len(self.common_drive.weights)} units given, but there are {n_units}")
+        if self.excerpt is not None and np.any((self.excerpt.unit < 0) | (self.excerpt.unit >= self.n_visible)):
+            raise ValueError(f"the excerpt has spikes of units beyond the {self.n_visible} recorded ones")
         history = {_name(key): np.asarray(series, dtype=np.float64) for key, series in self.history.items()}
         for key, series in history.items():
             if series.ndim != 1:

@@ -8,28 +8,12 @@ from typing import Any
 import numpy as np
 
 from spikefit.results.documents import plain
-from spikefit.results.layout import DATA_FILES, MAIN_FILE, RESULT_FILES
+from spikefit.results.layout import MAIN_FILE, RESULT_FILES
 from spikefit.results.loading import load_result
 from spikefit.results.model import Result
 from spikefit.results.schema import FORMAT
 
 Q_LEVEL = 0.05
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-def is_result(path: str | Path) -> bool:
-    """Whether `path` is a result or meant as one: its folder, its `connectivity.h5`, half of one or a folder of several.
-
-    Only what is there is looked at; whether it can be read is another question.
-    """
-    path = Path(path)
-    try:
-        if path.is_dir():
-            half = sum((path / name).is_file() for name in DATA_FILES) > 1
-            return (path / MAIN_FILE).is_file() or half or any(path.glob(f"*/{MAIN_FILE}"))
-        return path.is_file() and _has_our_mark(path)
-    except OSError:
-        return False
 
 
 def overview(path: str | Path) -> dict[str, Any]:
@@ -82,16 +66,3 @@ def _files(folder: Path) -> dict[str, int]:
     }
     order = {name: place for place, name in enumerate(RESULT_FILES)}
     return {name: sizes[name] for name in sorted(sizes, key=lambda name: (order.get(name, len(order)), name))}
-
-
-def _has_our_mark(path: Path) -> bool:
-    with path.open("rb") as handle:
-        if handle.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
-            return False
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("format") == FORMAT)
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError):
-        return False  # damaged: whoever reads it next says so

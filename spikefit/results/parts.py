@@ -67,6 +67,32 @@ class CommonDriveTerm:
         object.__setattr__(self, "level_hz", float(self.level_hz))
 
 
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """Spikes of the recorded units in a short stretch of the recording, for looking at.
+
+    Attributes:
+        start_s: where the stretch starts, in seconds.
+        stop_s: where it ends.
+        spike_time_s: its spikes, unit after unit; shape (n_spikes,).
+        unit: place of each spike's unit in `unit_id`; shape (n_spikes,).
+    """
+
+    start_s: float
+    stop_s: float
+    spike_time_s: Floats
+    unit: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        times, unit = as_floats(self.spike_time_s), np.asarray(self.unit, dtype=np.int64)
+        if times.ndim != 1 or times.shape != unit.shape:
+            raise ValueError(f"spike_time_s {times.shape} does not go with unit {unit.shape}")
+        for name, value in (("start_s", float(self.start_s)), ("stop_s", float(self.stop_s))):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "spike_time_s", times)
+        object.__setattr__(self, "unit", unit)
+
+
 @dataclass(frozen=True)
 class UnitRow:
     """One unit of the recording or of the model, kept or dropped.

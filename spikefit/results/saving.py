@@ -53,7 +53,7 @@ def save_result(
         staging.mkdir()
         for name, write in {**_writers(result), **dict(further or {})}.items():
             write(staging / name)
-        _draw(result, staging, formats)
+        draw_figures(result, staging, formats)
         names = sorted(path.name for path in staging.iterdir())
         side_files = {name: _fingerprint(staging / name) for name in names}
         (staging / MAIN_FILE).write_bytes(h5_bytes(result, side_files))
@@ -97,7 +97,7 @@ def _move_all(staging: Path, folder: Path, names: list[str]) -> None:
 
 def h5_bytes(result: Result, side_files: Mapping[str, Any] | None = None) -> bytes:
     """The bytes of `connectivity.h5` as of now; `side_files` are the size and hash of the files beside it."""
-    return to_h5(result, generator=_generator(), created_utc=_now(), side_files=side_files or {})
+    return to_h5(result, generator=generator(), created_utc=_now(), side_files=side_files or {})
 
 
 def _writers(result: Result) -> dict[str, Writer]:
@@ -127,15 +127,13 @@ def _write_parameters(result: Result, path: Path) -> None:
     path.write_bytes(save(dict(result.parameters), metadata={"format": "spikefit-model", "name": result.name}))
 
 
-def _draw(result: Result, folder: Path, formats: tuple[str, ...]) -> None:
+def draw_figures(result: Result, folder: Path, formats: tuple[str, ...]) -> None:
+    """Draw every figure that the result has the data for into `folder`; one that fails is logged and left out."""
     if not formats:
         return
     from spikefit import plots
 
-    drawings: dict[str, Callable[[Any], Any]] = {"connectivity": plots.plot_connectivity}
-    if plots.has_training(result):
-        drawings["training"] = plots.plot_training
-    for stem, draw in drawings.items():
+    for stem, draw in plots.figures_of(result).items():
         try:
             figure = draw(result)
             for ending in formats:
@@ -167,7 +165,8 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _generator() -> str:
+def generator() -> str:
+    """The program and its version, as files name it."""
     try:
         return f"spikefit {metadata.version('spikefit')}"
     except metadata.PackageNotFoundError:

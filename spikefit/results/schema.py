@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-FORMAT = "spikefit-connectivity"
+from spikefit.marks import FORMAT as FORMAT
+
 # The first number changes when an older reader would misread a file; the second when something was only added.
 FORMAT_VERSION = 1
 FORMAT_MINOR = 1
@@ -57,6 +58,9 @@ ABOUT: dict[str, About] = {
     ),
     "hidden/time_s": About("bin", "s", "start of each bin, gaps left out"),
     "hidden/expected_count": About("bin, hidden", "spikes per bin", "posterior mean of the hidden units' spike counts"),
+    "excerpt/interval_s": About("edge", "s", "start and end of a short stretch of the recording that travels along"),
+    "excerpt/spike_time_s": About("spike", "s", "spikes of the recorded units in that stretch, unit after unit"),
+    "excerpt/unit": About("spike", "1", "place of each spike's unit in unit_id, from 0"),
     "units/id": About("row", "1", "every unit of the recording, dropped ones included, then the hidden units"),
     "units/kind": About("row", "1", "visible or hidden"),
     "units/kept": About("row", "1", "1 where the fit used the unit"),
@@ -65,6 +69,11 @@ ABOUT: dict[str, About] = {
     "units/rate_hz": About("row", "Hz", "mean rate over the fitted time"),
 }
 
+_ABOUT_BLOCKS = {
+    "heldout_block_start_s": About("block", "s", "start of every held-out block"),
+    "heldout_block_bins": About("block", "bins", "scored bins of every held-out block"),
+    "heldout_block_nats": About("block", "nats", "held-out log-likelihood of every block; its bound with hidden units"),
+}
 _STEPS = ("step", "iteration", "epoch")
 
 
@@ -73,6 +82,8 @@ def about_history(name: str, metrics: Any) -> About:
     objective_unit = str(metrics.get("objective_unit") or "nats per bin")
     if name in _STEPS or name.endswith(tuple(f"_{step}" for step in _STEPS)):
         return About(name, "1", "optimisation step of the series that goes with it")
+    if name.startswith("heldout_block_"):
+        return _ABOUT_BLOCKS.get(name) or About("block", "1", f"{name.replace('_', ' ')}, one for every held-out block")
     if name.endswith("_s"):
         return About("step", "s", f"{name.replace('_', ' ')} over the fit")
     if "objective" in name or "heldout" in name:

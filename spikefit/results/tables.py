@@ -44,6 +44,26 @@ def write_matrix_csv(matrix: NDArray[Any], ids: tuple[str, ...], corner: str, pa
     _write(path, (corner, *ids), rows)
 
 
+def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Any table: UTF-8, comma separated, one header line, an empty cell for None and NaN."""
+    _write(path, tuple(header), ([_cell(value) for value in row] for row in rows))
+
+
+def write_tsv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """A table as BIDS wants it: tabs between cells, `n/a` for what is not known, no quotes; line breaks become spaces."""
+
+    def cell(value: Any) -> str:
+        if value is None or value == "" or (isinstance(value, float) and not math.isfinite(value)):
+            return "n/a"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return " ".join(value.split()) if isinstance(value, str) else repr(value)
+
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        handle.write("\t".join(cell(name) for name in header) + "\n")
+        handle.writelines("\t".join(cell(value) for value in row) + "\n" for row in rows)
+
+
 def unit_columns(result: Result) -> dict[str, list[Any]]:
     """The unit table by column; a further column whose name is taken already gets the prefix `unit_`."""
     columns: dict[str, list[Any]] = {key: [getattr(row, key) for row in result.units] for key in UNIT_COLUMNS}

@@ -101,6 +101,7 @@ def test_json_and_quiet(invoke, saved, tmp_path):
         "n_edges": 3,
         "orient": "post-pre",
         "spikes_copied": False,
+        "recording_linked": False,
     }
     assert invoke("export", folder, "--to", "npz", "-o", tmp_path / "b.npz", "-q").output == ""
 
@@ -118,7 +119,7 @@ def nwb_units(path):
 def test_the_spikes_that_were_fitted_go_along(invoke, saved, recording, tmp_path):
     folder = saved(**made_from(recording, interval=["10:30"]))
     out = tmp_path / "net.nwb"
-    outcome = invoke("export", folder, "--to", "nwb", "-o", out, "--recording", recording)
+    outcome = invoke("export", folder, "--to", "nwb", "-o", out, "--recording", "copy", "--recording-file", recording)
     assert outcome.exit_code == 0, outcome.output
     assert outcome.stderr == ""
     assert outcome.stdout.endswith("as edges, with the spikes of session.h5\n")
@@ -134,7 +135,18 @@ def test_another_recording_is_warned_of(invoke, saved, recording, tmp_path):
     known = made_from(recording)
     with h5py.File(recording, "a") as file:
         file["spike_times/e"] = np.arange(1.0, 60.0)
-    outcome = invoke("export", saved(**known), "--to", "nwb", "-o", tmp_path / "a.nwb", "--recording", recording)
+    outcome = invoke(
+        "export",
+        saved(**known),
+        "--to",
+        "nwb",
+        "-o",
+        tmp_path / "a.nwb",
+        "--recording",
+        "copy",
+        "--recording-file",
+        recording,
+    )
     assert outcome.exit_code == 0, outcome.output
     assert "is not the file that this result was made from: its checksum differs" in outcome.stderr
 
@@ -143,7 +155,7 @@ def test_a_recording_without_the_units_is_refused(invoke, saved, recording, tmp_
     with h5py.File(recording, "a") as file:
         del file["spike_times/a"]
     out = tmp_path / "a.nwb"
-    outcome = invoke("export", saved(), "--to", "nwb", "-o", out, "--recording", recording)
+    outcome = invoke("export", saved(), "--to", "nwb", "-o", out, "--recording", "copy", "--recording-file", recording)
     assert outcome.exit_code == 2
     assert "session lacks 1 units of this result (first: 'a')" in outcome.stderr
     assert not out.exists()
@@ -151,7 +163,9 @@ def test_a_recording_without_the_units_is_refused(invoke, saved, recording, tmp_
 
 def test_settings_that_mean_nothing_here_are_no_guess(invoke, saved, recording, tmp_path):
     folder = saved(config={"recording": {"from_the_future": 3}})
-    outcome = invoke("export", folder, "--to", "nwb", "-o", tmp_path / "a.nwb", "--recording", recording)
+    outcome = invoke(
+        "export", folder, "--to", "nwb", "-o", tmp_path / "a.nwb", "--recording", "copy", "--recording-file", recording
+    )
     assert outcome.exit_code == 4
     assert "does not know which time of session.h5 was fitted" in outcome.stderr
     assert not (tmp_path / "a.nwb").exists()
@@ -190,7 +204,7 @@ def test_what_is_no_result_ends_with_4(invoke, tmp_path, recording):
         (("--to", "npz", "--top", "few"), "not a valid integer"),
         (("--to", "npz", "--orient", "rows"), "'rows' is not one of 'post-pre', 'pre-post'"),
         (("--to", "h5", "--top", "3"), "h5 keeps every pair"),
-        (("--to", "mat", "--recording", "x.nwb"), "mat cannot hold the spikes"),
+        (("--to", "mat", "--recording", "copy"), "mat cannot hold the spikes"),
         ((), "Missing option '--to'"),
     ],
 )
@@ -232,7 +246,19 @@ def test_neither_the_recording_nor_the_result_is_ever_replaced(invoke, saved, re
 
 def test_a_recording_named_on_the_way_is_not_replaced(invoke, saved, recording):
     before = recording.read_bytes()
-    outcome = invoke("export", saved(), "--to", "nwb", "-o", recording, "--recording", recording, "--overwrite")
+    outcome = invoke(
+        "export",
+        saved(),
+        "--to",
+        "nwb",
+        "-o",
+        recording,
+        "--recording",
+        "copy",
+        "--recording-file",
+        recording,
+        "--overwrite",
+    )
     assert outcome.exit_code == 2
     assert "is the recording itself" in outcome.stderr
     assert recording.read_bytes() == before
@@ -260,7 +286,10 @@ def test_a_real_result_is_exported(invoke, recordings, saved, tmp_path):
     rows = tuple(UnitRow(unit_id, "visible", True, "", trains[unit_id].size, 1.0) for unit_id in ids)
     folder = saved(unit_id=(*ids, "hidden-0"), units=rows, **made_from(path))
     out = tmp_path / "net.nwb"
-    assert invoke("export", folder, "--to", "nwb", "-o", out, "--recording", path).exit_code == 0
+    assert (
+        invoke("export", folder, "--to", "nwb", "-o", out, "--recording", "copy", "--recording-file", path).exit_code
+        == 0
+    )
     units = nwb_units(out)
     for unit_id in ids:
         np.testing.assert_array_equal(units.loc[unit_id, "spike_times"], trains[unit_id])

@@ -8,7 +8,7 @@ import click
 import pytest
 
 import spikefit.cli.flag_table
-from spikefit.cli.flags import flags_of_config, table_text
+from spikefit.cli.flags import default_table_text, flags_of_config, table_text
 from spikefit.cli.main import COMMANDS, cli
 from spikefit.config import all_keys
 
@@ -59,12 +59,22 @@ def test_the_table_of_flags_is_that_of_the_configuration():
     assert flags_of_config() == spikefit.cli.flag_table.FLAGS
     written = Path(spikefit.cli.flag_table.__file__).read_text(encoding="utf-8")
     assert written == table_text()
+    defaults = Path(spikefit.cli.flag_table.__file__).with_name("default_table.py").read_text(encoding="utf-8")
+    assert defaults == default_table_text()
 
 
-def test_every_flag_of_the_configuration_is_on_infer_or_simulate(invoke):
+def test_the_table_of_defaults_is_that_of_the_configuration():
+    from spikefit.cli.default_table import CHECKS, RECORDING
+    from spikefit.config import Config
+
+    assert dict(Config().recording) == RECORDING
+    assert dict(Config().checks) == CHECKS
+
+
+def test_every_flag_of_the_configuration_is_on_a_command(invoke):
     shown = {
         option
-        for name in ("infer", "simulate")
+        for name in ("infer", "batch", "simulate")
         for parameter in dict(every_command())[name].params
         for option in parameter.opts
     }
@@ -94,7 +104,7 @@ def test_defaults_and_choices_stand_in_the_help(invoke):
 def test_help_says_how_to_switch_completion_on_and_what_exit_codes_mean(invoke):
     text = invoke("--help").stdout
     assert "_SPIKEFIT_COMPLETE=bash_source spikefit" in text
-    assert "75 stopped with a checkpoint" in text
+    assert "75 stopped\n  with a checkpoint" in text
 
 
 def test_an_unknown_command_names_the_nearest(invoke):
@@ -117,6 +127,7 @@ def completing(words, current):
 ANSWERS = [
     pytest.param(["--help"], {}, "Commands:", id="help"),
     pytest.param(["infer", "--help"], {}, "--bin", id="infer help"),
+    pytest.param(["batch", "--help"], {}, "--executor", id="batch help"),
     pytest.param(["simulate", "--help"], {}, "--neurons", id="simulate help"),
     pytest.param(["inspect", "--help"], {}, "--epochs", id="inspect help"),
     pytest.param(["export", "--help"], {}, "--orient", id="export help"),

@@ -73,3 +73,61 @@ def test_bad_files_leave_one_message(invoke, tmp_path):
         assert outcome.stderr.startswith("error: ")
         assert "  try: " in outcome.stderr
         assert outcome.stdout == ""
+
+
+def test_a_picture_is_drawn(invoke, recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("spikefit.plots.style.DPI", 40)
+    before = recording.read_bytes()
+    for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+        path = tmp_path / f"look.{ending}"
+        outcome = invoke("inspect", recording, "--plot", path, "-q")
+        assert outcome.exit_code == 0, outcome.output
+        assert path.read_bytes().startswith(start)
+    assert recording.read_bytes() == before
+    for wrong, words in (
+        (tmp_path / "look.jpeg", "expected a name that ends in .png"),
+        (tmp_path / "gone" / "look.png", "there is no folder"),
+    ):
+        outcome = invoke("inspect", recording, "--plot", wrong)
+        assert outcome.exit_code == 2
+        assert words in outcome.stderr
+        assert not wrong.exists()
+
+
+def test_results_are_not_drawn_here(invoke, result, tmp_path):
+    folder = result().save(tmp_path / "res", figures=False)
+    outcome = invoke("inspect", folder, "--plot", tmp_path / "a.png")
+    assert outcome.exit_code == 2
+    assert "spikefit report --figures" in outcome.stderr
+
+
+def test_without_settings_nothing_heavy_is_loaded(recording):
+    import os
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from spikefit.cli.main import cli; cli(['inspect', sys.argv[1], *sys.argv[2:]], standalone_mode=False);"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+
+    def loaded(*flags):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SPIKEFIT_")}
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(recording), *flags],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        )
+        return set(run.stderr.splitlines()[-1].split())
+
+    heavy = {"torch", "pydantic", "pynwb", "scipy", "matplotlib", "yaml", "jinja2", "networkx", "pandas", "neo"}
+    assert not loaded() & heavy
+    assert "pydantic" in loaded("--min-spikes", "2")
+
+
+def test_settings_are_the_same_with_and_without_the_models(invoke, recording, monkeypatch):
+    plain = invoke("inspect", recording, "--json").stdout
+    monkeypatch.setenv("SPIKEFIT_CLIP", "false")
+    assert invoke("inspect", recording, "--json").stdout == plain

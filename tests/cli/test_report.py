@@ -59,6 +59,21 @@ def test_a_result_file_of_another_name_needs_a_place_for_its_page(invoke, folder
     assert invoke("report", lone, "-o", tmp_path / "monday.html").exit_code == 0
 
 
+def test_figures_are_drawn_beside_the_page(invoke, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("spikefit.plots.style.DPI", 40)
+    outcome = invoke("report", folder, "--figures", "png, svg")
+    assert outcome.exit_code == 0, outcome.output
+    assert "figures beside it: connectivity.png, connectivity.svg" in outcome.stdout
+    assert (folder / "connectivity.svg").read_text().startswith("<?xml")
+    assert load_result(folder).warnings == ("unit c has 300 spikes",)
+    elsewhere = tmp_path / "new" / "page.html"
+    assert invoke("report", folder, "-o", elsewhere, "--figures", "pdf").exit_code == 0
+    assert (elsewhere.parent / "connectivity.pdf").read_bytes().startswith(b"%PDF")
+    wrong = invoke("report", folder, "--figures", "jpeg")
+    assert wrong.exit_code == 2
+    assert "cannot be drawn as 'jpeg'" in wrong.stderr
+
+
 def test_what_cannot_be_a_page(invoke, folder, tmp_path):
     (tmp_path / "text").write_text("x")
     for out, words in (

@@ -1,6 +1,9 @@
 import dataclasses
 import json
 import os
+from pathlib import Path
+
+import pytest
 
 
 def test_simulate_hands_on_what_it_was_given(invoke, pipeline, tmp_path):
@@ -84,3 +87,84 @@ def test_doctor_can_fail_its_self_test(invoke, monkeypatch):
     assert "advice: the self-test gives a wrong answer" in outcome.stdout
     monkeypatch.setattr(POGLM, "fit", lambda *_, **__: 1 / 0)
     assert "self-test: not passed: ZeroDivisionError" in invoke("doctor").stdout
+
+
+def made_up(**changes):
+    found = {
+        "versions": {"spikefit": "1"},
+        "devices": ["cpu"],
+        "torch_cuda": None,
+        "threads": {"cores": 8, "bound_to": 8, "usable": 8, "omp_num_threads": None, "load": 0.1},
+        "memory_available_bytes": 2**34,
+        "disk_free_bytes": 2**40,
+        "disks": {"here": "ext4", "home": "ext4"},
+        "self_test": {"passed": True, "correlation": 0.95},
+    }
+    return found | changes
+
+
+THREADS = {"cores": 8, "bound_to": 8, "usable": 8, "omp_num_threads": None, "load": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "variables", "words"),
+    [
+        ({"versions": {"scipy": None}}, {}, "scipy is missing: pip install scipy"),
+        ({"threads": THREADS | {"omp_num_threads": "16"}}, {}, "OMP_NUM_THREADS is 16, but 8 CPUs may be used"),
+        ({"threads": THREADS | {"usable": 2}}, {}, "may use 2 of 8 CPUs"),
+        ({"threads": THREADS | {"load": 13.0}}, {}, "busy (load 13.0 on 8 CPUs)"),
+        ({"memory_available_bytes": 2**29}, {}, "only 0.5 GiB of memory are free"),
+        ({"disk_free_bytes": 2**30}, {}, "only 1.0 GiB of disk are free"),
+        ({"disks": {"here": "ext4", "home": "nfs4"}}, {}, "the home folder is on a network disk (nfs4)"),
+        ({"disks": {"here": "lustre", "home": "ext4"}}, {}, "HDF5_USE_FILE_LOCKING=FALSE"),
+        ({}, {"HDF5_PLUGIN_PATH": "/no/such/folder"}, "HDF5_PLUGIN_PATH names /no/such/folder, which is no folder"),
+        ({"self_test": {"passed": False, "correlation": 0.1}}, {}, "the self-test gives a wrong answer"),
+    ],
+)
+def test_each_trap_is_seen_and_a_sound_computer_has_none(changes, variables, words, monkeypatch):
+    import spikefit.cli.traps as traps
+
+    monkeypatch.setattr(traps, "has_nvidia_gpu", lambda: False)
+    for variable in ("HDF5_PLUGIN_PATH", "HDF5_USE_FILE_LOCKING"):
+        monkeypatch.delenv(variable, raising=False)
+    assert traps.traps_in(made_up()) == []
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (advice,) = traps.traps_in(made_up(**changes))
+    assert words in advice
+
+
+def test_a_gpu_that_torch_cannot_use_is_seen(monkeypatch, tmp_path):
+    import spikefit.cli.traps as traps
+
+    monkeypatch.setattr(traps, "has_nvidia_gpu", lambda: True)
+    assert "built for the CPU alone" in traps.traps_in(made_up())[0]
+    assert "built for CUDA 12.4" in traps.traps_in(made_up(torch_cuda="12.4"))[0]
+    assert traps.traps_in(made_up(devices=["cpu", "cuda:0 (H100)"])) == []
+
+
+def test_disks_and_gpus_are_found_in_what_the_system_tells(tmp_path, monkeypatch):
+    import spikefit.cli.traps as traps
+
+    mounts = "/dev/sda / ext4 rw 0 0\nserver:/home /home nfs4 rw 0 0\n//s/my\\040disk /mnt/my\\040disk cifs rw 0 0\n"
+    for path, kind in (("/home/me", "nfs4"), ("/homes", "ext4"), ("/", "ext4"), ("/mnt/my disk/x", "cifs")):
+        assert traps.disk_type(Path(path), mounts) == kind
+    monkeypatch.setattr(traps.shutil, "which", lambda _: None)
+    card = tmp_path / "0000:01:00.0"
+    card.mkdir()
+    (card / "vendor").write_text("0x10de\n")
+    (card / "class").write_text("0x040300\n")  # the sound of a card is no GPU
+    before = traps.has_nvidia_gpu(tmp_path)
+    (card / "class").write_text("0x030200\n")
+    assert (before, traps.has_nvidia_gpu(tmp_path)) == (Path("/proc/driver/nvidia/version").exists(), True)
+
+
+def test_doctor_can_be_asked_for_json(invoke, monkeypatch):
+    import spikefit.cli.doctor as doctor
+
+    monkeypatch.setattr(
+        doctor, "run_self_test", lambda: {"passed": True, "correlation": 0.94, "seconds": 1.0, "fault": None}
+    )
+    found = json.loads(invoke("doctor", "--json").stdout)
+    assert {"disks", "slurm", "torch_cuda", "threads"} <= found.keys()
+    assert found["threads"]["usable"] >= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from scipy.io import loadmat
 from spikefit.errors import UsageError
 from spikefit.exporters import Selection, export, select, to_networkx
 from spikefit.results import Result, UnitRow, load_result
+from spikefit.results.saving import sha256_of
 from spikefit.spikes import SpikeTrains
 
 # Letters of any script, signs, commas, quotes and spaces; control characters have a test of their own.
@@ -194,7 +196,8 @@ def test_nwb(result, selection):
         assert validate(path=str(path)) == []
         with NWBHDF5IO(str(path), "r") as io:
             file = io.read()
-            units, edges = file.units, file.analysis.get("edges", None)
+            units, edges = file.analysis["units"], file.analysis.get("edges", None)
+            assert file.units is None  # without spikes it would say that nobody fired
             ids = list(units["unit_name"][:])
             if edges is None:
                 return ids, []
@@ -255,3 +258,171 @@ def test_h5_can_be_read_by_anyone(make_result, tmp_path):
     path = export(make_result(), tmp_path / "passed on.h5", to="h5")
     with h5py.File(path) as file:
         assert json.loads(file.attrs["metrics_json"])["heldout_nats_per_bin"] == -8.5
+
+
+@pytest.fixture
+def linked_pair(make_result, tmp_path):
+    """An NWB recording with a unit that was dropped in between, and a result that knows it."""
+    import datetime
+
+    from pynwb import NWBHDF5IO, NWBFile
+
+    path = tmp_path / "lab" / "session.nwb"
+    path.parent.mkdir()
+    file = NWBFile("x", "id", datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC))
+    file.add_unit_column("unit_name", "name")
+    rng = np.random.default_rng(0)
+    for name in ("g1", "g2", "noise cluster", "g3", "g4", "g5", "g6"):
+        file.add_unit(spike_times=np.sort(rng.random(rng.integers(0, 9) + (name == "g1"))), unit_name=name)
+    with NWBHDF5IO(path, "w") as io:
+        io.write(file)
+    rows = make_result().units
+    provenance = {"input": {"path": str(path), "sha256": sha256_of(path), "bytes": path.stat().st_size}}
+    return make_result(units=(*rows[:2], rows[6], *rows[2:6]), provenance=provenance), path
+
+
+def test_nwb_links_the_spikes_of_the_fitted_units(linked_pair, tmp_path):
+    from pynwb import NWBHDF5IO, validate
+
+    result, recording = linked_pair
+    before = (recording.read_bytes(), recording.stat().st_mtime_ns)
+    path = export(result, tmp_path / "out" / "net.nwb", to="nwb", linked=recording)
+    assert (recording.read_bytes(), recording.stat().st_mtime_ns) == before
+    assert validate(path=str(path)) == []
+    with h5py.File(recording) as file:
+        trains = np.split(file["units/spike_times"][:], file["units/spike_times_index"][:-1])
+        names = file["units/unit_name"].asstr()[:].tolist()
+    with NWBHDF5IO(str(path), "r") as io:
+        units = io.read().units
+        assert list(units["unit_name"][:]) == list(result.unit_id)
+        for place, unit in enumerate(result.unit_id[:6]):
+            np.testing.assert_array_equal(units["spike_times"][place], trains[names.index(unit)])
+        assert len(units["spike_times"][6]) == len(units["spike_times"][7]) == 0
+    with h5py.File(path) as file:
+        assert file["units/spike_times"].is_virtual
+        (source, *_) = file["units/spike_times"].virtual_sources()
+        assert source.file_name == "../lab/session.nwb"
+    # Together they may move; alone, the spikes are missing, not zero.
+    (tmp_path / "away").mkdir()
+    (tmp_path / "lab").rename(tmp_path / "away" / "lab")
+    (tmp_path / "out").rename(tmp_path / "away" / "out")
+    with h5py.File(tmp_path / "away" / "out" / "net.nwb") as file:
+        assert np.isfinite(file["units/spike_times"][:]).all()
+    (tmp_path / "away" / "lab").rename(tmp_path / "lost")
+    with h5py.File(tmp_path / "away" / "out" / "net.nwb") as file:
+        assert np.isnan(file["units/spike_times"][:]).all()
+
+
+def test_nwb_links_only_to_the_file_it_was_made_from(linked_pair, make_result, tmp_path):
+    result, recording = linked_pair
+    out = tmp_path / "net.nwb"
+    other = tmp_path / "other.nwb"
+    other.write_bytes(recording.read_bytes() + b" ")
+    fewer = make_result(provenance=result.provenance, units=result.units[:2] + result.units[3:])
+    for source, of, words in (
+        (other, result, "not the file that this result was made from"),
+        (tmp_path / "gone.nwb", result, "no such file"),
+        (recording, fewer, "has 7 units and the result knows of 6"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            export(of, out, to="nwb", linked=source)
+        assert not out.exists()
+    with pytest.raises(UsageError, match="cannot hold the spikes"):
+        export(result, tmp_path / "a.npz", to="npz", linked=recording)
+
+
+def test_nwb_repeats_what_is_known_of_the_session(make_result, tmp_path):
+    from pynwb import NWBHDF5IO
+
+    session = {
+        "session_start_time": "2020-07-11T10:30:00+02:00",
+        "subject_id": "A2929",
+        "sex": "M",
+        "species": "Mus musculus",
+    }
+    path = export(make_result(provenance={"session": session}), tmp_path / "a.nwb", to="nwb")
+    with NWBHDF5IO(str(path), "r") as io:
+        file = io.read()
+        assert file.session_start_time.isoformat() == "2020-07-11T10:30:00+02:00"
+        assert (file.subject.subject_id, file.subject.sex, file.subject.species) == ("A2929", "M", "Mus musculus")
+        assert "not known" not in file.session_description
+    odd = {"session_start_time": "yesterday", "sex": "?", "species": "mouse", "age": "old"}
+    path = export(make_result(provenance={"session": odd}), tmp_path / "b.nwb", to="nwb")
+    with NWBHDF5IO(str(path), "r") as io:
+        file = io.read()
+        assert "not known" in file.session_description
+        assert (file.subject.sex, file.subject.species, file.subject.age) == ("U", None, "P0D/")
+
+
+# -- BIDS ----------------------------------------------------------------------------------------------------------
+
+
+def test_bids(make_result, tmp_path, assert_same):
+    session = {"subject_id": "rat 7/b", "session_start_time": "2020-07-11T10:30:00"}
+    result = make_result(
+        ids=("a\tb", "ü", "3", "4", "5", "6"), provenance={"session": session, "input": {"name": "s.nwb"}}
+    )
+    root = export(result, tmp_path / "derivatives", to="bids", selection=Selection(top=9, orient="pre-post"))
+    folder = root / "sub-rat7b" / "ses-20200711" / "ecephys"
+    stem = "sub-rat7b_ses-20200711_desc-spikefit"
+    description = json.loads((root / "dataset_description.json").read_text())
+    assert description["DatasetType"] == "derivative"
+    assert description["GeneratedBy"][0]["Name"] == "spikefit"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", description["BIDSVersion"])
+    lines = [line.split("\t") for line in (folder / f"{stem}_edges.tsv").read_text(encoding="utf-8").splitlines()]
+    edges = select(result, Selection(top=9)).edges()
+    assert len(lines) == 10
+    assert [float(row[4]) for row in lines[1:]] == edges["weight"].tolist()
+    assert {row[9] for row in lines[1:]} == {"n/a"}
+    assert {len(row) for row in lines} == {13}
+    about = json.loads((folder / f"{stem}_edges.json").read_text(encoding="utf-8"))
+    assert set(lines[0]) <= set(about)
+    assert about["Sources"] == ["s.nwb"]
+    assert about["Session"] == session
+    matrix = [
+        line.split("\t") for line in (folder / f"{stem}_connectivity.tsv").read_text(encoding="utf-8").splitlines()
+    ]
+    assert matrix[0][:2] == ["pre\\post", "a b"]
+    np.testing.assert_array_equal([[float(c) for c in row[1:]] for row in matrix[1:]], result.connectivity.T)
+    units = (folder / f"{stem}_units.tsv").read_text(encoding="utf-8").splitlines()
+    assert len(units) == 1 + len(result.units)
+    assert not (folder / f"{stem}_connectivity.h5").exists()  # it has one layout, and holds every pair
+    whole = export(result, tmp_path / "whole", to="bids")
+    assert_same(load_result(whole / folder.relative_to(root) / f"{stem}_connectivity.h5"), result)
+
+
+def test_sessions_gather_in_one_bids_folder(make_result, tmp_path):
+    root = tmp_path / "derivatives"
+
+    def of(session, **changes):
+        known = {"subject_id": "m1", "session_id": session}
+        return make_result(provenance={"session": known}, **changes)
+
+    export(of("one"), root, to="bids")
+    export(of("two"), root, to="bids")
+    assert sorted(path.name for path in (root / "sub-m1").iterdir()) == ["ses-one", "ses-two"]
+    before = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
+    with pytest.raises(UsageError, match=r"ses-one.*is there already"):
+        export(of("one", seed=1), root, to="bids")
+    assert {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()} == before
+    export(of("one", seed=1), root, to="bids", overwrite=True)
+    changed = {path for path, content in before.items() if path.read_bytes() != content}
+    assert changed
+    assert all("ses-one" in str(path) for path in changed)
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "notes.txt").write_text("x")
+    with pytest.raises(UsageError, match="something else than a BIDS derivative"):
+        export(of("one"), other, to="bids", overwrite=True)
+    assert [path.name for path in other.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("how", ["none", "copy", "link"])
+def test_nwbinspector_finds_nothing_critical(linked_pair, tmp_path, how):
+    inspector = pytest.importorskip("nwbinspector")
+    result, recording = linked_pair
+    trains = SpikeTrains.from_trains({unit: [1.25, 2.5] for unit in result.unit_id[:6]}, t_start_s=0, t_stop_s=4)
+    given = {"none": {}, "copy": {"trains": trains}, "link": {"linked": recording}}[how]
+    path = export(result, tmp_path / "out.nwb", to="nwb", **given)
+    found = list(inspector.inspect_nwbfile(nwbfile_path=str(path)))
+    assert [message.message for message in found if message.importance.name in ("CRITICAL", "ERROR")] == []

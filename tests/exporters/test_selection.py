@@ -94,13 +94,17 @@ def test_an_unknown_format_names_the_nearest(make_result, tmp_path):
 def test_what_is_there_is_left_alone_without_overwrite(make_result, tmp_path, known):
     path = tmp_path / f"out{known.suffix}"
     export(make_result(2, 1), path, to=known.name)
-    before = {p.name: p.read_bytes() for p in ([path] if known.suffix else path.iterdir())}
+
+    def content():
+        return {p: p.read_bytes() for p in ([path] if known.suffix else path.rglob("*")) if p.is_file()}
+
+    before = content()
     with pytest.raises(UsageError, match="is there already") as caught:
         export(make_result(3, 0), path, to=known.name)
     assert "--overwrite" in str(caught.value.hint)
-    assert {p.name: p.read_bytes() for p in ([path] if known.suffix else path.iterdir())} == before
+    assert content() == before
     export(make_result(3, 0), path, to=known.name, overwrite=True)
-    assert {p.name: p.read_bytes() for p in ([path] if known.suffix else path.iterdir())} != before
+    assert content() != before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 

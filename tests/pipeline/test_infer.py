@@ -448,3 +448,29 @@ def test_a_run_leaves_the_process_as_it_was(simulated: Path, tiny: dict[str, Any
     assert torch.get_num_threads() == threads
     assert torch.get_default_dtype() == torch.float32
     np.testing.assert_array_equal(np.random.get_state()[1], legacy)  # type: ignore[index]  # noqa: NPY002
+
+
+def test_pictures_and_the_log_are_as_asked(simulated: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    for figures, endings in (("none", set()), ("svg", {".svg"})):
+        out = tmp_path / figures
+        infer(simulated, out, **tiny, figures=figures, log_json=True)
+        assert {path.suffix for path in out.iterdir()} & {".png", ".svg", ".pdf"} == endings
+        records = [json.loads(line) for line in (out / "spikefit.log.jsonl").read_text("utf-8").splitlines()]
+        assert all(record.keys() >= {"time_utc", "level", "logger", "message"} for record in records)
+        assert len(records) == len((out / "spikefit.log").read_text("utf-8").splitlines())
+
+
+def test_a_recording_that_is_a_folder_has_a_checksum_of_all_its_files(tmp_path: Path) -> None:
+    from spikefit.provenance import fingerprint
+
+    folder = tmp_path / "phy"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.npy").write_bytes(b"12")
+    (folder / "sub" / "b.npy").write_bytes(b"345")
+    before = fingerprint(folder)
+    assert before["bytes"] == 5
+    (folder / "a.npy").write_bytes(b"13")
+    changed = fingerprint(folder)
+    (folder / "a.npy").write_bytes(b"12")
+    (folder / "sub" / "b.npy").rename(folder / "sub" / "c.npy")
+    assert len({before["sha256"], changed["sha256"], fingerprint(folder)["sha256"]}) == 3

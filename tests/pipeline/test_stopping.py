@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import spikefit.pipeline
 from spikefit.errors import Checkpointed
 from spikefit.stopping import Stopper
 
@@ -74,3 +76,22 @@ def test_in_another_thread_it_hears_nothing_and_breaks_nothing() -> None:
     thread.start()
     thread.join()
     assert seen == [False, True]
+
+
+def test_what_is_fitted_is_written_before_it_stops(
+    simulated: Path, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = spikefit.pipeline.write_report
+
+    def interrupted(fit: Any, path: Path) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        write(fit, path)
+
+    monkeypatch.setattr(spikefit.pipeline, "write_report", interrupted)
+    other = tmp_path / "other.nwb"
+    other.write_bytes(simulated.read_bytes())
+    with pytest.raises(Checkpointed):
+        spikefit.infer([simulated, other], tmp_path / "out", **tiny)
+    names = {path.name for path in (tmp_path / "out" / "session").iterdir()}
+    assert {"connectivity.h5", "report.html", "connectivity.png", "training.png"} <= names
+    assert not (tmp_path / "out" / "other").exists()

@@ -22,3 +22,13 @@ def make_result():
 @pytest.fixture
 def assert_same():
     return made.check_equal
+
+
+@pytest.fixture
+def make_excerpt():
+    return made.build_excerpt
+
+
+@pytest.fixture
+def add_free_runs():
+    return made.with_free_runs

@@ -84,10 +84,11 @@ def visit(page) -> tuple[dict, str]:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_works_in_a_browser(make_result, tmp_path, width):
+def test_the_page_works_in_a_browser(make_result, make_excerpt, add_free_runs, tmp_path, width):
     q = np.full((8, 8), 0.4)
     q[1, 2] = 0.01
-    result = make_result(q_value=q, ids=("a long unit id, quite long", "u2", "ü3", "<4>", "5", "6"))
+    ids = ("a long unit id, quite long", "u2", "ü3", "<4>", "5", "6")
+    result = add_free_runs(make_result(q_value=q, ids=ids, excerpt=make_excerpt(6)))
     page = tmp_path / "report.html"
     inner = html.escape(report_html(result).replace("</body>", PROBE + "</body>"))
     frame = f'<iframe style="width:{width}px;height:800px;border:0" srcdoc="{inner}"></iframe>'
@@ -117,6 +118,33 @@ def test_the_page_works_in_a_browser(make_result, tmp_path, width):
     weights = [float(value) for value in seen["falling"]]
     assert weights == sorted(weights, reverse=True)
     assert [float(value) for value in seen["rising"]] == sorted(weights)
+
+
+WIDE = """
+<script>
+window.addEventListener("load", function () {
+  const out = document.createElement("pre"), root = document.documentElement;
+  out.id = "seen"; out.textContent = JSON.stringify({ inner: window.innerWidth, wide: root.scrollWidth - root.clientWidth });
+  parent.document.body.append(out);
+});
+</script>
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_of_a_comparison_works_in_a_browser(make_result, tmp_path, width):
+    import spikefit
+    from spikefit.comparison.page import comparison_html
+
+    text = comparison_html(spikefit.compare(*(make_result(seed=k, name=f"a rather long name {k}") for k in range(3))))
+    page = tmp_path / "comparison.html"
+    inner = html.escape(text.replace("</body>", WIDE + "</body>"))
+    frame = f'<iframe style="width:{width}px;height:800px;border:0" srcdoc="{inner}"></iframe>'
+    page.write_text(f"<!doctype html><meta charset='utf-8'><body style='margin:0'>{frame}</body>", encoding="utf-8")
+    seen, console = visit(page)
+    assert console == ""
+    assert seen["inner"] == width
+    assert seen["wide"] <= 0, "the page scrolls sideways"
 
 
 def _js(value: float) -> str:

@@ -227,3 +227,45 @@ def test_ticks_are_round_inside_and_told_apart(low, high):
 
 def test_a_chart_without_points_is_nothing():
     assert line_chart([Line(np.zeros(0), np.zeros(0), "", "x")], title="t", x_label="x", y_label="y") == ""
+
+
+def test_free_runs_have_a_part_of_their_own(make_result, add_free_runs):
+    assert "simulated" not in Page(report_html(make_result())).sections
+    result = add_free_runs(make_result())
+    page = Page(report_html(result))
+    assert "simulated" in page.sections
+    rows = page.tables["recorded and simulated rates"][1:]
+    for cells, row in zip(rows, result.unit_rows, strict=False):
+        assert [float(cells[1]), float(cells[2])] == [row.rate_hz, row.columns["simulated_rate_hz"]]
+    assert len(rows) == result.n_visible
+    words = "".join(page.words)
+    assert "7 runs the activity ran away" in words
+    assert "simulated_rate_hz" not in words.partition("Where this comes from")[0]
+
+
+def test_every_spike_of_the_excerpt_is_in_the_raster(make_result, make_excerpt):
+    from spikefit.report.raster import raster_svg
+
+    result = make_result(excerpt=make_excerpt(6), ids=("<b>", "u2", "ü3", "4", "5", "6"))
+    svg = str(raster_svg(result))
+    drawn = re.findall(r'class="spike" d="([^"]*)"', svg)
+    assert [path.count("M") for path in drawn] == [5 + k for k in range(6)]
+    first = float(re.match(r"M([\d.]+) ", drawn[0])[1])
+    last = max(float(x) for x in re.findall(r"M([\d.]+) ", drawn[5]))
+    left, right = (float(x) for x in re.search(r'class="axis" d="M([\d.]+) [\d.]+V[\d.]+H(\d+)"', svg).groups())
+    at = lambda time_s: left + (time_s - 1.0) / 2.0 * (right - left)  # noqa: E731
+    assert first == pytest.approx(at(result.excerpt.spike_time_s[0]), abs=0.06)
+    assert last == pytest.approx(at(result.excerpt.spike_time_s[-1]), abs=0.06)
+    assert svg.count("hiddenline") == 2
+    assert "&lt;b&gt;" in svg
+    assert "vary most" in report_html(result)
+    assert "vary most" not in report_html(make_result())
+
+
+def test_recorded_pairs_keep_their_room_among_the_filters(make_result):
+    filters = make_result().coupling_filters.copy()
+    filters[:, 6:] *= 100
+    result = make_result(coupling_filters=filters, connectivity=filters.sum(-1))
+    titles = re.findall(r"aria-label=\"coupling filter (\S+) → (\S+)\"", report_html(result))
+    with_hidden = ["hidden" in pre + post for pre, post in titles]
+    assert with_hidden == [False] * 8 + [True] * 4

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
+from spikefit.results import CommonDriveTerm, Excerpt, HiddenActivity, Result, UnitRow
 
 
 def build_result(
@@ -84,6 +84,39 @@ def build_result(
     return Result(**(fields | changes))
 
 
+def build_excerpt(n_visible: int, *, start_s: float = 1.0, stop_s: float = 3.0, seed: int = 0) -> Excerpt:
+    """Spikes of every recorded unit in a stretch."""
+    rng = np.random.default_rng([seed, 7])
+    trains = [np.sort(rng.uniform(start_s, stop_s, 5 + k)) for k in range(n_visible)]
+    units = np.repeat(np.arange(n_visible), [train.size for train in trains])
+    return Excerpt(start_s, stop_s, np.concatenate(trains), units)
+
+
+def with_free_runs(result: Result) -> Result:
+    """The result with rates of free runs, every unit somewhat below its recorded rate."""
+    rows = [
+        dataclasses.replace(
+            row,
+            columns={**row.columns, "simulated_rate_hz": 0.8 * row.rate_hz, "simulated_rate_se_hz": 0.05 * row.rate_hz},
+        )
+        if row.kept
+        else row
+        for row in result.units
+    ]
+    metrics = {**result.metrics, "simulated_runs": 200, "simulated_runaway": 7, "simulated_run_s": 1.0}
+    return dataclasses.replace(result, units=tuple(rows), metrics=metrics)
+
+
+@pytest.fixture
+def make_excerpt() -> Callable[..., Excerpt]:
+    return build_excerpt
+
+
+@pytest.fixture
+def add_free_runs() -> Callable[[Result], Result]:
+    return with_free_runs
+
+
 @pytest.fixture
 def make_result() -> Callable[..., Result]:
     return build_result
@@ -123,6 +156,11 @@ def check_equal(found: Result, expected: Result) -> None:
             a, b = (getattr(result.common_drive, key) for result in (found, expected))
             np.testing.assert_array_equal(a, b, err_msg=key, strict=True)
         assert found.common_drive.level_hz == expected.common_drive.level_hz
+    assert (found.excerpt is None) == (expected.excerpt is None)
+    if found.excerpt is not None and expected.excerpt is not None:
+        assert (found.excerpt.start_s, found.excerpt.stop_s) == (expected.excerpt.start_s, expected.excerpt.stop_s)
+        np.testing.assert_array_equal(found.excerpt.spike_time_s, expected.excerpt.spike_time_s, strict=True)
+        np.testing.assert_array_equal(found.excerpt.unit, expected.excerpt.unit, strict=True)
     for key in ("history", "parameters"):
         a, b = getattr(found, key), getattr(expected, key)
         assert sorted(a) == sorted(b), key

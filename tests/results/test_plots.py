@@ -168,3 +168,76 @@ def test_long_names_lose_their_middle():
     assert shortened("abcdefghijklmnopqrstuvwxyz", 9) == "abcd…wxyz"
     assert len(shortened("x" * 100, 18)) == 18
     assert shortened("two\nlines") == "two lines"
+
+
+def test_hidden_activity_stands_under_the_spikes_of_the_same_time(make_result, make_excerpt, tmp_path):
+    result = make_result(ids=NASTY, excerpt=make_excerpt(6))
+    figure = plots.plot_hidden(result)
+    raster, *lanes = figure.axes
+    assert len(lanes) == 2
+    (spikes,) = raster.get_lines()
+    np.testing.assert_array_equal(spikes.get_xdata(), result.excerpt.spike_time_s)
+    assert raster.get_xlim() == (1.0, 3.0)
+    assert lanes[-1].get_xlabel() == "time (s)"
+    assert lanes[0].get_ylabel() == "hidden-0\n(Hz)"
+    drawn(figure, tmp_path / "hidden.png")
+    whole = plots.plot_hidden(make_result())
+    assert len(whole.axes) == 2
+    with pytest.raises(ValueError, match="no hidden activity"):
+        plots.plot_hidden(make_result(n_hidden=0))
+
+
+def test_shown_rates_are_those_of_the_excerpt_in_hz(make_result, make_excerpt):
+    from spikefit.plots.activity import shown_rates
+
+    result = make_result(excerpt=make_excerpt(6))
+    time_s, rate_hz = shown_rates(result)
+    np.testing.assert_allclose(time_s, np.arange(100, 300) * 0.01)
+    np.testing.assert_allclose(rate_hz, result.hidden.expected_count[100:300] / 0.01)
+    coarse_s, coarse_hz = shown_rates(result, most=50)
+    assert coarse_s.size == 50
+    np.testing.assert_allclose(coarse_hz.mean(axis=0), rate_hz.mean(axis=0))
+
+
+def test_simulated_rates_lie_over_recorded_ones(make_result, add_free_runs, tmp_path):
+    result = add_free_runs(make_result())
+    figure = plots.plot_rates(result)
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "recorded rate (Hz)"
+    points = axes.get_lines()[1].get_xydata()
+    np.testing.assert_allclose(points[:, 1], 0.8 * points[:, 0])
+    assert len(points) == 6
+    drawn(figure, tmp_path / "rates.png")
+    with pytest.raises(ValueError, match="no simulated rates"):
+        plots.plot_rates(make_result())
+
+
+def test_the_figures_of_a_result_are_those_it_has_data_for(make_result, make_excerpt, add_free_runs):
+    full = add_free_runs(make_result(excerpt=make_excerpt(6)))
+    assert list(plots.figures_of(full)) == ["connectivity", "training", "filters", "hidden", "rates"]
+    assert list(plots.figures_of(make_result(n_hidden=0, history={}))) == ["connectivity", "filters"]
+
+
+def test_a_recording_is_drawn_with_its_raster_and_its_rates(tmp_path):
+    from spikefit.plots.recording import raster_stretch
+    from spikefit.spikes import SpikeTrains
+
+    rng = np.random.default_rng(0)
+    trains = SpikeTrains.from_trains(
+        {name: np.sort(np.concatenate([rng.uniform(0, 100, 50), rng.uniform(300, 310, 9)])) for name in NASTY},
+        intervals_s=[[0, 100], [300, 310]],
+    )
+    figure = plots.plot_recording(trains, dropped=NASTY[:1])
+    raster, bars, whole, _ = figure.axes
+    start_s, stop_s = raster_stretch(trains)
+    assert (start_s, stop_s) == (20.0, 80.0)
+    for row, line in enumerate(raster.get_lines()):
+        train = trains[NASTY[row]]
+        np.testing.assert_array_equal(line.get_xdata(), train[(train >= 20) & (train < 80)])
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx(trains.rate_hz)
+    (steps,) = [patch for patch in whole.patches if hasattr(patch, "get_data")]
+    values = np.asarray(steps.get_data().values)
+    assert np.isnan(values[150])  # nothing was observed there, which is no rate of zero
+    assert np.nanmean(values[:90]) == pytest.approx(300 / 100, rel=0.1)
+    assert {"rate (Hz)", "all units (Hz)"} <= set(texts(figure))
+    drawn(figure, tmp_path / "recording.png")

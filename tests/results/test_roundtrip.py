@@ -232,5 +232,25 @@ def test_the_folder_holds_the_files_it_should(make_result, tmp_path, n_hidden):
         "provenance.json",
         "units.csv",
     ]
-    expected += [f"{stem}.{ending}" for stem in ("connectivity", "training") for ending in ("png", "svg", "pdf")]
+    stems = ("connectivity", "training", "filters", "hidden") if n_hidden else ("connectivity", "training", "filters")
+    expected += [f"{stem}.{ending}" for stem in stems for ending in ("png", "svg", "pdf")]
     assert sorted(path.name for path in out.iterdir()) == sorted(expected)
+
+
+def test_an_excerpt_and_block_scores_come_back(make_result, make_excerpt, tmp_path, assert_same):
+    blocks = {
+        "heldout_block_start_s": np.arange(3.0),
+        "heldout_block_bins": np.full(3, 9.0),
+        "heldout_block_nats": -np.ones(3),
+    }
+    result = make_result(excerpt=make_excerpt(6), history=blocks)
+    out = result.save(tmp_path / "out", figures=False)
+    assert_same(load_result(out), result)
+    with h5py.File(out / "connectivity.h5") as file:
+        assert file["history/heldout_block_nats"].attrs["units"] == "nats"
+        assert file["excerpt/spike_time_s"].attrs["dims"] == "spike"
+
+
+def test_an_excerpt_of_units_that_are_not_there_is_refused(make_result, make_excerpt):
+    with pytest.raises(ValueError, match="units beyond the 5 recorded ones"):
+        make_result(5, excerpt=make_excerpt(6))

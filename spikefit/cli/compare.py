@@ -1,0 +1,124 @@
+"""`spikefit compare`: results side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spikefit.cli.options import SpikefitCommand, json_option, overwrite_option, quiet_and_verbose
+from spikefit.cli.show import echo_table, plain_number, thousands
+
+if TYPE_CHECKING:
+    from spikefit.comparison import Comparison
+
+
+@click.command("compare", cls=SpikefitCommand)
+@click.argument("results", metavar="RESULT...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for a page and its tables (comparison.html, scores.csv, couplings.csv, …).  [default: none, nothing is written]",
+)
+@click.option(
+    "--q",
+    type=float,
+    default=0.05,
+    metavar="X",
+    help="Call edges at this q-value, where the results have q-values.  [default: 0.05]",
+)
+@click.option(
+    "--top",
+    type=int,
+    metavar="N",
+    help="Take the N strongest pairs for edges instead.  [default: where there are no q-values, a tenth of all pairs, at most 100]",
+)
+@overwrite_option
+@json_option("the comparison as one JSON object instead of tables")
+@quiet_and_verbose
+def command(
+    results: tuple[Path, ...],
+    out: Path | None,
+    q: float,
+    top: int | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Put results side by side: scores, edges in common, hidden units.
+
+    Each RESULT is a folder that `spikefit infer` left, or its connectivity.h5: fits of one recording with other settings, or of
+    sessions in which the same unit has the same id. Units are matched by id, hidden units by what they do.
+    """
+    from spikefit.comparison import compare
+
+    comparison = compare(*results, q=q, top=top)
+    if out is not None:
+        comparison.save(out, overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
+    elif not quiet:
+        _echo(comparison)
+        if out is not None:
+            click.echo("")
+            click.echo(f"{out / 'comparison.html'}: open it in a browser; the tables are beside it")
+
+
+def _echo(comparison: Comparison) -> None:
+    rows = comparison.scores
+    echo_table(
+        ("result", "units", "bin", "held out, nats/bin", "bits/spike", "nats/s over constant rates", "converged"),
+        [
+            (
+                row.name,
+                f"{row.n_visible}" + (f" + {row.n_hidden}" if row.n_hidden else ""),
+                f"{1e3 * row.bin_width_s:g} ms",
+                _with_error(row.nats_per_bin, row.nats_per_bin_se, 4),
+                _with_error(row.bits_per_spike, row.bits_per_spike_se, 4),
+                _with_error(row.gain_nats_per_s, row.gain_nats_per_s_se, 2),
+                "–" if row.converged is None else "yes" if row.converged else "no",
+            )
+            for row in rows
+        ],
+        numbers=(1, 2, 3, 4, 5),
+    )
+    for pair in comparison.pairs:
+        scores, couplings = pair.scores, pair.couplings
+        click.echo("")
+        click.echo(f"{pair.second} against {pair.first}:")
+        if math.isfinite(scores.value):
+            click.echo(f"  held out: {_with_error(scores.value, scores.error, 4, '+')} {scores.unit} ({scores.why})")
+        else:
+            click.echo(f"  held out: {scores.why}")
+        how = f"called at q ≤ {couplings.level:g}" if couplings.chosen_by == "q" else f"{couplings.level:.0f} strongest"
+        click.echo(
+            f"  weights: r = {plain_number(couplings.correlation)}, rank r = {plain_number(couplings.rank_correlation)} over "
+            f"{thousands(couplings.n_pairs)} pairs of {len(comparison.common.unit_ids)} units in common"
+        )
+        click.echo(
+            f"  edges ({how}): {couplings.n_first} and {couplings.n_second}, {couplings.n_common} in common "
+            f"({couplings.n_same_sign} with the same sign; {plain_number(couplings.n_expected, 2)} expected by chance)"
+        )
+        for match in pair.hidden:
+            if match.first is None or match.second is None:
+                alone, owner = (match.second, pair.second) if match.first is None else (match.first, pair.first)
+                click.echo(f"  hidden: {alone} of {owner} is left over")
+                continue
+            parts = [
+                f"{what} r = {plain_number(value)}"
+                for what, value in (("activity", match.activity_correlation), ("couplings", match.filter_correlation))
+                if math.isfinite(value)
+            ]
+            click.echo(f"  hidden: {match.first} ~ {match.second}" + (f" ({', '.join(parts)})" if parts else ""))
+        for note in pair.notes:
+            click.echo(f"  note: {note}")
+
+
+def _with_error(value: float, error: float, decimals: int, plus: str = "") -> str:
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:{plus}.{decimals}f}" + (f" ± {error:.{decimals}f}" if math.isfinite(error) else "")

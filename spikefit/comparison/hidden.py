@@ -1,0 +1,116 @@
+"""Hidden units of two results matched to one another.
+
+Hidden units have no names: `hidden-0` of one fit may be `hidden-2` of another. They are matched one to one so that the sum of
+their likeness is largest (the Hungarian method; Kuhn, Naval Research Logistics Quarterly 2, 1955). Likeness is the mean of two
+correlations: of the posterior activity over the time that both results cover, where they are of the same recording, and of what
+a spike of each does to the recorded units in common.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikefit.comparison.couplings import correlation
+from spikefit.results import Result
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HiddenMatch:
+    """A hidden unit of one result and the one of another that is most like it.
+
+    Attributes:
+        first, second: their ids; None for a unit that is left over.
+        activity_correlation: of the posterior expected counts; NaN where not known.
+        filter_correlation: of the couplings onto the recorded units in common.
+        likeness: the mean of those that are known.
+    """
+
+    first: str | None
+    second: str | None
+    activity_correlation: float
+    filter_correlation: float
+    likeness: float
+
+
+def match_hidden(
+    first: Result, second: Result, unit_ids: tuple[str, ...], *, same_recording: bool
+) -> list[HiddenMatch]:
+    """Match the hidden units of two results, the best match first; those left over come last.
+
+    Args:
+        first: one result.
+        second: the other.
+        unit_ids: recorded units in common.
+        same_recording: whether times of the two mean the same moments.
+    """
+    if not first.n_hidden or not second.n_hidden:
+        return []
+    from scipy.optimize import linear_sum_assignment
+
+    filters = _correlations(*_outputs(first, second, unit_ids))
+    activity = np.full(filters.shape, np.nan)
+    if same_recording:
+        shared = _shared_activity(first, second)
+        if shared is not None:
+            activity = _correlations(*shared)
+    both = np.stack([activity, filters])
+    n_known = np.isfinite(both).sum(axis=0)
+    likeness = np.where(n_known > 0, np.nansum(both, axis=0) / np.maximum(n_known, 1), np.nan)
+    rows, columns = linear_sum_assignment(np.nan_to_num(likeness, nan=-1.0), maximize=True)
+    names, others = first.unit_id[first.hidden_units], second.unit_id[second.hidden_units]
+    matches = [
+        HiddenMatch(names[a], others[b], float(activity[a, b]), float(filters[a, b]), float(likeness[a, b]))
+        for a, b in zip(rows.tolist(), columns.tolist(), strict=True)
+    ]
+    matches.sort(key=lambda match: -match.likeness if math.isfinite(match.likeness) else math.inf)
+    alone = (math.nan, math.nan, math.nan)
+    matches += [HiddenMatch(name, None, *alone) for k, name in enumerate(names) if k not in rows]
+    matches += [HiddenMatch(None, name, *alone) for k, name in enumerate(others) if k not in columns]
+    return matches
+
+
+def _outputs(first: Result, second: Result, unit_ids: tuple[str, ...]) -> tuple[Floats, Floats]:
+    """What a spike of every hidden unit does to the units in common; (hidden, value), by lag where the lags are the same."""
+    same_lags = first.lag_s.shape == second.lag_s.shape and np.allclose(first.lag_s, second.lag_s)
+    out = []
+    for result in (first, second):
+        posts = [result.index_of(unit) for unit in unit_ids]
+        if same_lags:
+            values = result.coupling_filters[posts][:, result.hidden_units]
+            out.append(np.moveaxis(values, 1, 0).reshape(result.n_hidden, -1).astype(np.float64))
+        else:
+            out.append(result.connectivity[posts][:, result.hidden_units].T.astype(np.float64))
+    return out[0], out[1]
+
+
+def _shared_activity(first: Result, second: Result) -> tuple[Floats, Floats] | None:
+    """Posterior rates of both on the wider of the two bins, over the time that both cover; (hidden, bin)."""
+    a, b = first.hidden, second.hidden
+    if a is None or b is None or not a.time_s.size or not b.time_s.size:
+        return None
+    width_s = max(first.bin_width_s, second.bin_width_s)
+    start_s = min(float(a.time_s[0]), float(b.time_s[0]))
+    sums: list[tuple[NDArray[np.int64], Floats]] = []
+    for result, activity in ((first, a), (second, b)):
+        # The middle of a bin tells which wider bin it belongs to; its start may lie a rounding error before an edge.
+        place = np.floor((activity.time_s + 0.5 * result.bin_width_s - start_s) / width_s).astype(np.int64)
+        bins, at = np.unique(place, return_inverse=True)
+        summed = np.zeros((bins.size, result.n_hidden))
+        np.add.at(summed, at, np.asarray(activity.expected_count, dtype=np.float64))
+        sums.append((bins, summed))
+    (bins_a, counts_a), (bins_b, counts_b) = sums
+    _, at_a, at_b = np.intersect1d(bins_a, bins_b, assume_unique=True, return_indices=True)
+    if at_a.size < 3:
+        return None
+    return counts_a[at_a].T, counts_b[at_b].T
+
+
+def _correlations(a: Any, b: Any) -> Floats:
+    return np.array([[correlation(x, y) for y in b] for x in a])

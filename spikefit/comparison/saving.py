@@ -1,0 +1,75 @@
+"""A comparison as files: a page and three tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spikefit.errors import UsageError
+from spikefit.files import writing_folder
+from spikefit.results.layout import MAIN_FILE
+from spikefit.results.tables import write_table
+
+if TYPE_CHECKING:
+    from spikefit.comparison.side_by_side import Comparison
+
+PAGE, NUMBERS = "comparison.html", "comparison.json"
+COMPARISON_FILES = (PAGE, NUMBERS, "scores.csv", "pairs.csv", "couplings.csv", "hidden.csv")
+
+
+def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) -> Path:
+    """Write the files of a comparison; see `Comparison.save`."""
+    from spikefit.comparison.page import comparison_html
+
+    if (folder / MAIN_FILE).exists():
+        raise UsageError(f"{folder} holds a result, and stays as the fit left it.", hint="pass another -o")
+    with writing_folder(folder, overwrite=overwrite) as staging:
+        (staging / PAGE).write_text(comparison_html(comparison), encoding="utf-8", newline="\n")
+        numbers = json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False)
+        (staging / NUMBERS).write_text(numbers + "\n", encoding="utf-8")
+        write_table(staging / "scores.csv", *_columns([vars(row) for row in comparison.scores]))
+        write_table(staging / "pairs.csv", *_columns(_pair_rows(comparison)))
+        write_table(staging / "couplings.csv", *_couplings(comparison))
+        hidden = [
+            {"first_result": pair.first, "second_result": pair.second, **vars(match)}
+            for pair in comparison.pairs
+            for match in pair.hidden
+        ]
+        if hidden:
+            write_table(staging / "hidden.csv", *_columns(hidden))
+    return folder
+
+
+def _columns(rows: list[dict[str, Any]]) -> tuple[list[str], Iterable[list[Any]]]:
+    header = list(rows[0])
+    return header, ([row[key] for key in header] for row in rows)
+
+
+def _pair_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    return [
+        {
+            "first_result": pair.first,
+            "second_result": pair.second,
+            "score_difference": pair.scores.value,
+            "score_difference_se": pair.scores.error,
+            "score_unit": pair.scores.unit,
+            "paired": pair.scores.paired,
+            "why": pair.scores.why,
+            **vars(pair.couplings),
+        }
+        for pair in comparison.pairs
+    ]
+
+
+def _couplings(comparison: Comparison) -> tuple[list[str], Iterable[list[Any]]]:
+    """One row per ordered pair; the weight, and where it is known the q-value, in every result."""
+    common = comparison.common
+    with_q = np.flatnonzero(np.isfinite(common.q_value).any(axis=1)).tolist()
+    header = ["pre_id", "post_id", *(f"weight {name}" for name in comparison.names)]
+    header += [f"q_value {comparison.names[k]}" for k in with_q]
+    columns = [common.pre.tolist(), common.post.tolist(), *common.weight.tolist(), *common.q_value[with_q].tolist()]
+    return header, (list(row) for row in zip(*columns, strict=True))

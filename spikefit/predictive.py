@@ -1,0 +1,171 @@
+"""What a fitted network does when it runs by itself: rates to hold against those of the recording.
+
+A fit predicts each bin from the recorded past. Here it is given the recorded past once and then lives off its own spikes for a
+second; what is wrong with it adds up. Units that then fire far from their recorded rate, or runs that run away, say that the
+couplings, as they stand, do not make the recording. (Point-process models of real recordings often run away: Gerhard, Deger &
+Truccolo, PLOS Computational Biology 13, 2017.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikefit.plots.activity import RATE, RATE_SE
+from spikefit.results import Result
+from spikefit.simulate import RUNAWAY_COUNT
+from spikefit.spikes import Counts
+
+ResultT = TypeVar("ResultT", bound=Result)
+Array = NDArray[np.float64]
+
+RUN_S = 1.0
+MOST_RUNS, FEWEST_RUNS = 200, 10
+# Multiplications in all; a second or two of one core whatever the size of the network.
+MOST_WORK = 1e9
+# Of more runs than this part running away the reader is warned.
+RUNAWAY_SHARE = 0.1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FreeRuns:
+    """What free runs did.
+
+    Attributes:
+        rate_hz: of every unit in every run that did not run away; (run, unit).
+        n_runs: all runs.
+        n_runaway: those that ran away.
+    """
+
+    rate_hz: Array
+    n_runs: int
+    n_runaway: int
+
+
+def with_simulated_rates(result: ResultT, counts: Counts, *, seed: int) -> ResultT:
+    """The result with the rate at which each unit fires when the fitted network runs by itself, as unit columns.
+
+    `simulated_rate_hz` is the mean over runs of `RUN_S` seconds that start from the recorded past at places spread evenly over
+    the recording, and `simulated_rate_se_hz` its standard error over runs. Runs that ran away are left out and counted in the
+    metrics (`simulated_runs`, `simulated_runaway`, `simulated_run_s`).
+
+    Args:
+        result: the fit; its configuration tells the link.
+        counts: the binned recording it was made from.
+        seed: of the runs.
+    """
+    n_bins = max(round(RUN_S / counts.bin_width_s), 1)
+    starts = run_starts(result, counts, n_bins)
+    if starts.size < FEWEST_RUNS or not np.isfinite(result.coupling_filters).all():
+        return result
+    runs = free_runs(result, counts, starts, n_bins, seed=seed)
+    metrics = {
+        **result.metrics,
+        "simulated_runs": runs.n_runs,
+        "simulated_runaway": runs.n_runaway,
+        "simulated_run_s": n_bins * counts.bin_width_s,
+    }
+    warnings = result.warnings
+    if runs.n_runaway > RUNAWAY_SHARE * runs.n_runs:
+        warnings = (
+            *warnings,
+            f"run by itself from the recorded past, the fitted network runs away within {RUN_S:g} s in {runs.n_runaway} of "
+            f"{runs.n_runs} runs: it is strongly recurrent, so do not simulate from it for long, and read its couplings with care",
+        )
+    rows = result.units
+    if len(runs.rate_hz) >= FEWEST_RUNS:
+        mean = runs.rate_hz.mean(axis=0)
+        error = runs.rate_hz.std(axis=0, ddof=1) / np.sqrt(len(runs.rate_hz))
+        place = {unit: k for k, unit in enumerate(result.unit_id)}
+
+        def with_rates(columns: Any, k: int) -> dict[str, Any]:
+            return {**columns, RATE: float(mean[k]), RATE_SE: float(error[k])}
+
+        rows = tuple(
+            dataclasses.replace(row, columns=with_rates(row.columns, place[row.id])) if row.kept else row
+            for row in rows
+        )
+    return dataclasses.replace(result, units=rows, metrics=metrics, warnings=warnings)
+
+
+def run_starts(result: Result, counts: Counts, n_bins: int) -> NDArray[np.int64]:
+    """First bins of the runs: places with a whole history before and a whole run after them, spread evenly."""
+    n_lags = result.lag_s.size
+    possible = []
+    for first, last in zip(counts.segment_offsets[:-1].tolist(), counts.segment_offsets[1:].tolist(), strict=True):
+        # With hidden units the history must hold their activity, which itself begins a history after the segment does.
+        possible.append(np.arange(first + n_lags * (2 if result.n_hidden else 1), last - n_bins + 1))
+    places = np.concatenate(possible)
+    spikes_per_bin = sum(row.rate_hz for row in result.unit_rows if np.isfinite(row.rate_hz)) * result.bin_width_s
+    per_run = n_bins * result.n_units * n_lags * max(spikes_per_bin, 0.1)
+    n_runs = min(MOST_RUNS, int(MOST_WORK / per_run), places.size)
+    if n_runs < 1:
+        return np.empty(0, dtype=np.int64)
+    return np.asarray(places[np.linspace(0, places.size - 1, n_runs).round().astype(np.int64)])
+
+
+def free_runs(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins: int, *, seed: int) -> FreeRuns:
+    """Run the network from the recorded past.
+
+    Args:
+        result: the fit.
+        counts: the binned recording.
+        starts: first bin of every run.
+        n_bins: length of every run.
+        seed: of the spikes.
+    """
+    from scipy.sparse import csr_array
+
+    rng = np.random.default_rng([seed, 4])
+    n_runs, n_units, n_lags = starts.size, result.n_units, result.lag_s.size
+    baseline = np.asarray(result.baseline, dtype=np.float64)
+    # What one spike of each sender adds to every receiver in the bins to come; (pre, lag · post).
+    push = np.ascontiguousarray(
+        np.asarray(result.coupling_filters, dtype=np.float64).transpose(1, 2, 0).reshape(n_units, -1)
+    )
+    coming = np.zeros((n_runs, n_lags, n_units))
+    past = _past(result, counts, rng)
+    for back in range(n_lags, 0, -1):
+        coming = _pushed(coming, csr_array(past(starts - back)) @ push)
+    total = np.zeros((n_runs, n_units))
+    alive = np.ones(n_runs, dtype=bool)
+    for _ in range(n_bins):
+        drive = baseline + coming[:, 0]
+        if result.config["model"]["link"] == "exp":
+            expected = np.exp(np.minimum(drive, 50.0))
+        else:
+            expected = np.logaddexp(0.0, drive)
+        alive &= expected.max(axis=1) <= RUNAWAY_COUNT
+        spikes = rng.poisson(np.where(alive[:, None], np.minimum(expected, RUNAWAY_COUNT), 0.0))
+        total += spikes
+        coming = _pushed(coming, csr_array(spikes.astype(np.float64)) @ push)
+    return FreeRuns(total[alive] / (n_bins * counts.bin_width_s), n_runs, int(n_runs - alive.sum()))
+
+
+def _pushed(coming: Array, added: Any) -> Array:
+    """Move on by one bin: what was to come next is gone, and the new spikes add their filters to all that follows."""
+    moved = np.zeros_like(coming)
+    moved[:, :-1] = coming[:, 1:]
+    moved += np.asarray(added).reshape(coming.shape)
+    return moved
+
+
+def _past(result: Result, counts: Counts, rng: np.random.Generator) -> Any:
+    """A function of bins that gives their counts: recorded ones as they were, hidden ones drawn from their posterior."""
+    rows = [counts.unit_ids.index(unit) for unit in result.unit_id[result.visible]]
+    activity = result.hidden if result.n_hidden else None
+    first_time_s = counts.time_s if activity is not None else None
+
+    def past(bins: NDArray[np.int64]) -> Array:
+        visible = counts.counts[bins][:, rows].astype(np.float64)
+        if activity is None or first_time_s is None:
+            return visible
+        half_s = 0.5 * counts.bin_width_s
+        place = np.searchsorted(activity.time_s, first_time_s[bins] - half_s)
+        hidden = rng.poisson(np.asarray(activity.expected_count[place], dtype=np.float64))
+        return np.concatenate([visible, hidden], axis=1)
+
+    return past
