@@ -130,10 +130,15 @@ def free_runs(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins:
     past = _past(result, counts, rng)
     for back in range(n_lags, 0, -1):
         coming = _pushed(coming, csr_array(past(starts - back)) @ push)
+    common = result.common_drive
+    traces = None if common is None else _traces(result, counts)
+    trace = np.zeros((n_runs, 0)) if traces is None else traces[starts]
     total = np.zeros((n_runs, n_units))
     alive = np.ones(n_runs, dtype=bool)
     for _ in range(n_bins):
         drive = baseline + coming[:, 0]
+        if common is not None:
+            drive = drive + trace @ common.weights.T
         if result.config["model"]["link"] == "exp":
             expected = np.exp(np.minimum(drive, 50.0))
         else:
@@ -141,8 +146,33 @@ def free_runs(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins:
         alive &= expected.max(axis=1) <= RUNAWAY_COUNT
         spikes = rng.poisson(np.where(alive[:, None], np.minimum(expected, RUNAWAY_COUNT), 0.0))
         total += spikes
+        if common is not None:
+            excess = spikes[:, : result.n_visible].sum(axis=1) - common.level_hz * counts.bin_width_s
+            trace = _decay(result) * trace + excess[:, None]
         coming = _pushed(coming, csr_array(spikes.astype(np.float64)) @ push)
     return FreeRuns(total[alive] / (n_bins * counts.bin_width_s), n_runs, int(n_runs - alive.sum()))
+
+
+def _decay(result: Result) -> Array:
+    """Factor by which each trace of the common drive falls in one bin."""
+    assert result.common_drive is not None
+    return np.asarray(np.exp(-result.bin_width_s / result.common_drive.time_constant_s))
+
+
+def _traces(result: Result, counts: Counts) -> Array:
+    """What the recorded population did lately, in every bin: the traces that the common drive weighs; (bin, trace)."""
+    from scipy.signal import lfilter
+
+    assert result.common_drive is not None
+    rows = [counts.unit_ids.index(unit) for unit in result.unit_id[result.visible]]
+    excess = counts.counts[:, rows].sum(axis=1, dtype=np.float64) - result.common_drive.level_hz * counts.bin_width_s
+    decays = _decay(result)
+    traces = np.zeros((counts.n_bins, decays.size))
+    for first, last in zip(counts.segment_offsets[:-1].tolist(), counts.segment_offsets[1:].tolist(), strict=True):
+        for column, decay in enumerate(decays.tolist()):
+            # A bin does not see itself, and a trace starts at zero with its segment.
+            traces[first + 1 : last, column] = lfilter([1.0], [1.0, -decay], excess[first : max(last - 1, first)])
+    return traces
 
 
 def _pushed(coming: Array, added: Any) -> Array:

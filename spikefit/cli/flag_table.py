@@ -501,7 +501,7 @@ FLAGS = (
         default_text="",
         choices=(),
         is_switch=False,
-        is_list=False,
+        is_list=True,
     ),
     Flag(
         section="batch",

@@ -102,7 +102,7 @@ def _describe(section: str, name: str, field: FieldInfo, plain_default: Any) -> 
     hints = [item for item in (*field.metadata, *_nested_metadata(field.annotation)) if isinstance(item, Hint)]
     choices = tuple(str(word) for kind in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind))
     is_switch = bool in kinds
-    is_list = any(typing.get_origin(kind) is tuple for kind in kinds) and isinstance(plain_default, list)
+    is_list = any(typing.get_origin(kind) is tuple for kind in kinds) and isinstance(plain_default, list | dict)
     metavar = "|".join(choices) if choices else next((hint.metavar for hint in hints if hint.metavar), "VALUE")
     assert field.description, f"{name} needs a description"
     return Key(

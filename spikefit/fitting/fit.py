@@ -5,8 +5,10 @@ What comes out is plain numpy, so that nothing downstream needs torch to look at
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,5 +64,13 @@ def fit_network(
     metrics = score_metrics(nats, chosen, blocks) | size_metrics(problem, heldout)
     metrics["h0_common_drive"] = problem.common_drive is not None
     if chosen == 0:
-        return glm_outcome(problem, fit, metrics, hooks, began)
-    return poglm_outcome(problem, *fitted[chosen], metrics, began)
+        network = glm_outcome(problem, fit, metrics, hooks, began)
+    else:
+        network = poglm_outcome(problem, *fitted[chosen], metrics, began)
+    # Two fits of one recording can be compared block by block, which is far sharper than by their totals.
+    by_block = {
+        "heldout_block_start_s": counts.time_s[heldout.starts],
+        "heldout_block_bins": heldout.lengths.astype(np.float64),
+        "heldout_block_nats": (nats[chosen] - blocks.factorials).numpy(),
+    }
+    return dataclasses.replace(network, history=dict(network.history) | by_block)
