@@ -82,6 +82,7 @@ def plot_latents(latents: HasLatents, example: Example) -> Figure:
     words(above.set_title("held-out spikes and their latents", size=8))
     for axes in (above, below):
         quiet(axes)
+        axes.yaxis.get_major_locator().set_params(integer=True)
         axes.xaxis.label.set_size(7)
         axes.yaxis.label.set_size(7)
     return figure
