@@ -75,7 +75,7 @@ def infer(
     progress = progress or SilentProgress()
     folders = _folders(items, None if out is None else Path(out))
     fits = []
-    with _claimed(folders, overwrite=overwrite, resume=resume), Stopper() as stopper:
+    with claimed(folders, overwrite=overwrite, resume=resume), Stopper() as stopper:
         for item, folder in zip(items, folders, strict=True):
             if stopper.requested():  # while the one before was written
                 stopper.leave(None)
@@ -220,7 +220,7 @@ class _Job:
 
 
 @contextlib.contextmanager
-def _claimed(folders: Sequence[Path | None], *, overwrite: bool, resume: bool) -> Iterator[None]:
+def claimed(folders: Sequence[Path | None], *, overwrite: bool, resume: bool) -> Iterator[None]:
     """All places are refused or taken before the work starts; those that it leaves empty were never there."""
     made: list[Path] = []
     try:

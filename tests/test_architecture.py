@@ -45,6 +45,9 @@ LAYERS: list[set[str]] = [
     {"reopening"},
     {"gradient_check"},
     {"batching"},
+    {"latent_files"},
+    {"latent_scoring"},
+    {"pvae_pipeline"},
     {"cli"},
     {"__main__"},
 ]

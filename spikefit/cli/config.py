@@ -11,7 +11,7 @@ import click
 from spikefit.cli.main import COMMANDS
 from spikefit.cli.options import SpikefitCommand, config_option, given, json_option, overwrite_option, settings
 
-EVERY_SECTION = ("recording", "model", "gradient", "fit", "run", "simulate", "batch", "slurm")
+EVERY_SECTION = ("recording", "model", "gradient", "fit", "run", "simulate", "batch", "slurm", "pvae")
 
 
 @click.group("config", help=COMMANDS["config"])

@@ -18,6 +18,7 @@ COMMANDS = {
     "infer": "Find the connections between the units of a recording.",
     "compare": "Put results side by side: scores, edges in common, hidden units.",
     "batch": "Fit many recordings, or many settings, here or on a cluster.",
+    "pvae": "Give a recording a spiking latent code, and score it.",
     "export": "Write a result for other programs.",
     "report": "Make the page about a result again, one HTML file that needs nothing else.",
     "simulate": "Make a recording of a network whose connections are known.",

@@ -23,6 +23,7 @@ _HEADINGS = {
     "simulate": "Network",
     "batch": "Batch",
     "slurm": "Slurm",
+    "pvae": "Latents",
 }
 
 

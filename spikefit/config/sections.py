@@ -308,6 +308,41 @@ class SlurmConfig(Section):
     )
 
 
+class PvaeConfig(Section):
+    """The Poisson VAE that `spikefit pvae` fits; its bin width and link are the model's."""
+
+    latents: Annotated[int, Hint("N")] = Field(default=16, ge=1, le=10_000, description="Number of latent units.")
+    encoder: Literal["linear", "mlp", "conv", "gru"] = Field(
+        default="conv", description="From the counts round a bin to the latents of that bin."
+    )
+    decoder: Literal["linear", "mlp", "conv"] = Field(
+        default="conv", description="From latents to rates: of the same bin (linear, mlp), or smoothed in time (conv)."
+    )
+    observation: Literal["poisson", "negative-binomial", "gaussian"] = Field(
+        default="poisson", description="Law of what is observed, given its rate."
+    )
+    context: Duration = Field(default=0.15, description="How far the encoder looks to either side of a bin.")
+    smoothing: Duration = Field(
+        default=0.1, description="How far a latent spike acts to either side of its bin, with the conv decoder."
+    )
+    width: Annotated[int, Hint("N")] = Field(
+        default=64, ge=1, le=100_000, description="Units in the hidden layers of encoder and decoder."
+    )
+    unit_dropout: Annotated[float, Hint("SHARE")] = Field(
+        default=0.45,
+        ge=0,
+        lt=0.5,
+        description="Mean share of the units that the encoder is not shown in training; it varies from 0 to twice that.",
+    )
+    beta: Annotated[float, Hint("X")] = Field(
+        default=0.3,
+        ge=0,
+        le=1000,
+        description="Weight of the divergence from the prior; 1 is the evidence lower bound.",
+    )
+    excitatory: bool = Field(default=False, description="Let latents only raise rates, never lower them.")
+
+
 class Config(Section):
     """All settings of one run."""
 
@@ -320,6 +355,7 @@ class Config(Section):
     simulate: SimulateConfig = SimulateConfig()
     batch: BatchConfig = BatchConfig()
     slurm: SlurmConfig = SlurmConfig()
+    pvae: PvaeConfig = PvaeConfig()
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:

@@ -12,20 +12,34 @@ from typing import Any
 from spikefit.plots.activity import has_hidden, plot_hidden, plot_rates, simulated_rates
 from spikefit.plots.filters import plot_filters, strongest_pairs
 from spikefit.plots.gradients import plot_gradients
+from spikefit.plots.latents import (
+    Example,
+    plot_activity,
+    plot_decoder,
+    plot_latent_training,
+    plot_latents,
+    plot_reconstruction,
+)
 from spikefit.plots.matrix import plot_connectivity
 from spikefit.plots.recording import plot_recording
 from spikefit.plots.style import save_figure
 from spikefit.plots.training import has_training, plot_training
 
 __all__ = [
+    "Example",
     "figures_of",
     "has_hidden",
     "has_training",
+    "plot_activity",
     "plot_connectivity",
+    "plot_decoder",
     "plot_filters",
     "plot_gradients",
     "plot_hidden",
+    "plot_latent_training",
+    "plot_latents",
     "plot_rates",
+    "plot_reconstruction",
     "plot_recording",
     "plot_training",
     "save_figure",

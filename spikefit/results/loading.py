@@ -83,7 +83,9 @@ def _main_file(path: Path) -> Path:
         if (path / MAIN_FILE).is_file():
             return path / MAIN_FILE
         half = [name for name in DATA_FILES if (path / name).is_file()]
-        inside = sorted(child.parent.name for child in path.glob(f"*/{MAIN_FILE}"))
+        # A save that was killed leaves a hidden folder, which is nobody's result.
+        folders = (child.parent.name for child in path.glob(f"*/{MAIN_FILE}"))
+        inside = sorted(name for name in folders if not name.startswith("."))
         shown = sorted(child.name for child in path.iterdir() if not child.name.startswith("."))
     except OSError as fault:
         raise ResultError(

@@ -13,20 +13,17 @@ import contextlib
 import datetime
 import hashlib
 import logging
-import os
-import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from spikefit.errors import UsageError
-from spikefit.files import PARTIAL_SUFFIX, explain_os_error
 from spikefit.results.documents import to_json, to_yaml
 from spikefit.results.h5file import to_h5
-from spikefit.results.layout import FIGURE_FORMATS, MAIN_FILE, RESULT_FILES, STAGING_PREFIX, claim_output
+from spikefit.results.layout import FIGURE_FORMATS, MAIN_FILE, RESULT_FILES, claim_output
 from spikefit.results.model import Result
+from spikefit.results.staging import move_all, staged
 from spikefit.results.tables import write_edges_csv, write_units_csv
 
 Writer = Callable[[Path], object]
@@ -48,56 +45,23 @@ def save_result(
     if unknown:
         raise UsageError(f"figures cannot be drawn as {unknown[0]!r}.", hint=f"choose from {', '.join(FIGURE_FORMATS)}")
     folder = claim_output(folder, overwrite=overwrite)
-    staging = folder / f"{STAGING_PREFIX}{secrets.token_hex(4)}{PARTIAL_SUFFIX}"
-    try:
-        staging.mkdir()
+    with staged(folder) as staging:
         for name, write in {**_writers(result), **dict(further or {})}.items():
             write(staging / name)
         draw_figures(result, staging, formats)
         names = sorted(path.name for path in staging.iterdir())
         side_files = {name: _fingerprint(staging / name) for name in names}
         (staging / MAIN_FILE).write_bytes(h5_bytes(result, side_files))
-        for path in (*(staging / name for name in names), staging / MAIN_FILE):
-            _flush(path)
-        _move_all(staging, folder, [*names, MAIN_FILE])
-        with contextlib.suppress(OSError):  # some network disks refuse to flush a folder
-            _flush(folder)
+        move_all(staging, folder, [*names, MAIN_FILE])
         for name in set(RESULT_FILES) - {*names, MAIN_FILE}:
             with contextlib.suppress(OSError):
                 (folder / name).unlink()  # of the result that was replaced
-    except OSError as fault:
-        raise explain_os_error(fault, folder) from fault
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return folder
-
-
-def _move_all(staging: Path, folder: Path, names: list[str]) -> None:
-    """Rename every file to its place; where one rename fails, take the earlier ones back."""
-    kept = staging / "earlier"
-    kept.mkdir()
-    there_before = {name for name in names if os.path.lexists(folder / name)}
-    for name in there_before:
-        with contextlib.suppress(OSError):  # on a disk without hard links there is no way back
-            os.link(folder / name, kept / name)
-    moved = []
-    try:
-        for name in names:
-            moved.append(name)
-            os.replace(staging / name, folder / name)
-    except OSError:
-        for name in moved:
-            with contextlib.suppress(OSError):
-                if name not in there_before:
-                    (folder / name).unlink(missing_ok=True)
-                elif (kept / name).exists():
-                    os.replace(kept / name, folder / name)
-        raise
 
 
 def h5_bytes(result: Result, side_files: Mapping[str, Any] | None = None) -> bytes:
     """The bytes of `connectivity.h5` as of now; `side_files` are the size and hash of the files beside it."""
-    return to_h5(result, generator=generator(), created_utc=_now(), side_files=side_files or {})
+    return to_h5(result, generator=generator(), created_utc=now_utc(), side_files=side_files or {})
 
 
 def _writers(result: Result) -> dict[str, Writer]:
@@ -157,14 +121,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def generator() -> str:
     """The program and its version, as files name it."""
     try:
@@ -173,5 +129,6 @@ def generator() -> str:
         return "spikefit (not installed)"
 
 
-def _now() -> str:
+def now_utc() -> str:
+    """ISO time."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

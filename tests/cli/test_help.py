@@ -74,7 +74,7 @@ def test_the_table_of_defaults_is_that_of_the_configuration():
 def test_every_flag_of_the_configuration_is_on_a_command(invoke):
     shown = {
         option
-        for name in ("infer", "batch", "simulate")
+        for name in ("infer", "batch", "simulate", "pvae fit")
         for parameter in dict(every_command())[name].params
         for option in parameter.opts
     }

@@ -1,0 +1,1 @@
+"""Fitting a Poisson VAE, and asking a fitted one."""

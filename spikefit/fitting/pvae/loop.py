@@ -1,0 +1,234 @@
+"""One epoch of training a Poisson VAE, and a look at how well it does on bins that do not train.
+
+The whole state can be taken out and put back, so that a run that was interrupted goes on to the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spikefit.errors import NotConvergedError
+from spikefit.fitting.pvae.data import parts
+from spikefit.fitting.pvae.objective import bound, soft_draws, whole_draws
+from spikefit.fitting.windows import WindowBatch, Windows
+from spikefit.models.pvae.network import PVAE
+from spikefit.prob.protocol import Estimator
+
+BATCH_BINS = 1000
+MOST_RETRIES = 3
+MOST_GRADIENT = 10.0  # in norms of the usual gradient; a rare wild draw is not followed
+JUDGE_SEED = 20_240_101  # the same draws and hidden units at every look, so that looks can be compared
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How to optimise.
+
+    Attributes:
+        learning_rate: Adam's largest step.
+        n_draws: draws per window and step.
+        beta: weight of the divergence.
+        unit_dropout: mean share of the units that the encoder is not shown.
+    """
+
+    learning_rate: float
+    n_draws: int
+    beta: float
+    unit_dropout: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """How well the model does on some windows, in nats per bin.
+
+    Attributes:
+        bound: the evidence lower bound, with β = 1 and all units shown.
+        hidden_units: log-likelihood of units that the encoder was not shown, given the posterior mean.
+    """
+
+    bound: float
+    hidden_units: float
+
+
+class _Diverged(Exception):
+    """A step went into NaN or out of all bounds."""
+
+
+class PvaeLoop:
+    """Adam over windows.
+
+    Args:
+        model: trained in place.
+        windows: what it is trained on.
+        estimator: of gradients through latent counts; None for the closed form.
+        settings: how to optimise.
+        generator: source of draws and of the units that are hidden, on the model's device.
+        shuffle: source of the order of the windows, on the CPU.
+    """
+
+    def __init__(
+        self,
+        model: PVAE,
+        windows: Windows,
+        *,
+        estimator: Estimator | None,
+        settings: LoopSettings,
+        generator: torch.Generator,
+        shuffle: torch.Generator,
+    ) -> None:
+        self.model, self.windows, self.estimator, self.settings = model, windows, estimator, settings
+        self.generator, self.shuffle, self.rate_scale = generator, shuffle, 1.0
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
+        self.batch_windows = max(1, BATCH_BINS // max(1, windows.core))
+        self._draw = None if estimator is None else soft_draws(estimator, settings.n_draws, generator)
+
+    def epoch(self, start_rate: float, stop_rate: float) -> float:
+        """Train for one pass while the rate moves linearly between two shares of the largest.
+
+        A step into NaN or infinity takes the epoch back, halves the rate for good, and tries again.
+
+        Returns:
+            The objective per bin as met on the way, in nats.
+
+        Raises:
+            NotConvergedError: if that happened more than three times.
+        """
+        for _ in range(MOST_RETRIES + 1):
+            before = {name: tensor.clone() for name, tensor in self.tensors().items()}
+            try:
+                return self._pass(start_rate, stop_rate)
+            except _Diverged:
+                self.load_tensors(before)
+                self.rate_scale *= 0.5
+        raise NotConvergedError(
+            f"the fit diverged {MOST_RETRIES + 1} times, although the learning rate was lowered to "
+            f"{self.settings.learning_rate * self.rate_scale:.2g}.",
+            hint="pass a smaller --learning-rate, or look for units with bursts of spikes with `spikefit inspect`",
+        )
+
+    def _pass(self, start_rate: float, stop_rate: float) -> float:
+        order = torch.randperm(len(self.windows), generator=self.shuffle).split(self.batch_windows)
+        total = n_scored = 0.0
+        for step, which in enumerate(order):
+            share = start_rate + (stop_rate - start_rate) * (step + 0.5) / len(order)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.settings.learning_rate * self.rate_scale * share
+            batch = self.windows.batch(which)
+            total += self._step(batch)
+            n_scored += batch.n_scored
+        return total / n_scored
+
+    def _step(self, batch: WindowBatch) -> float:
+        settings = self.settings
+        present = shown_units(len(batch.counts), self.model.shape.n_units, settings.unit_dropout, self.generator)
+        try:
+            found = bound(self.model, batch, self._draw, present=present)
+        except ValueError as fault:
+            # Estimators refuse what is no rate; here it is the sign that a step went wrong.
+            if any(not bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+                raise _Diverged from fault
+            raise
+        objective = found.total(settings.beta).mean(0).sum() + found.correction
+        self.optimizer.zero_grad()
+        (-objective / batch.n_scored).backward()
+        size = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MOST_GRADIENT)
+        if not bool(torch.isfinite(size)) or not bool(torch.isfinite(objective)):
+            raise _Diverged
+        self.optimizer.step()
+        self.model.hold_constraints()
+        return float(objective.detach())
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on."""
+        out = {f"model/{name}": parameter.detach() for name, parameter in self.model.named_parameters()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                out[f"adam/{key}/{name}"] = value
+        out["generator"], out["shuffle"] = self.generator.get_state(), self.shuffle.get_state()
+        return out
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `tensors` gave."""
+        self.generator.set_state(tensors["generator"].cpu())
+        self.shuffle.set_state(tensors["shuffle"].cpu())
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(tensors[f"model/{name}"])
+            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"adam/{key}/{name}" in tensors]
+            # Adam counts its steps on the CPU.
+            self.optimizer.state[parameter] = {
+                key: tensors[f"adam/{key}/{name}"].clone().to("cpu" if key == "step" else parameter.device)
+                for key in keys
+            }
+            if not keys:
+                self.optimizer.state.pop(parameter)
+
+
+def shown_units(
+    n_windows: int, n_units: int, dropout: float, generator: torch.Generator
+) -> Float[Tensor, "window unit"] | None:
+    """Which units each window's encoder is shown; the hidden share varies from none to twice the mean.
+
+    Args:
+        n_windows: windows.
+        n_units: units.
+        dropout: mean share of hidden units, below 0.5; with 0 all are shown.
+        generator: on the device of the result.
+    """
+    if dropout == 0:
+        return None
+    device = generator.device
+    share = 2 * dropout * torch.rand(n_windows, 1, generator=generator, device=device)
+    present = (torch.rand(n_windows, n_units, generator=generator, device=device) >= share).float()
+    # At least one unit is seen.
+    present[:, 0] = torch.where(present.sum(1) == 0, 1.0, present[:, 0])
+    return present
+
+
+@torch.no_grad()
+def judge(model: PVAE, windows: Windows, *, hidden_share: float) -> Look:
+    """Look at some windows with draws, and units to hide, from one fixed seed.
+
+    Args:
+        model: with its parameters.
+        windows: what to look at.
+        hidden_share: share of the units hidden from the encoder for the second score.
+    """
+    device = model.log_prior.device
+    generator = torch.Generator(device).manual_seed(JUDGE_SEED)
+    # A stream of their own: how many numbers the draws take depends on the rates.
+    hiding = torch.Generator(device).manual_seed(JUDGE_SEED)
+    n_units = model.shape.n_units
+    draw = whole_draws(1, generator)
+    total = unseen = n_bins = 0.0
+    start = model.encoder.reach + model.decoder.reach
+    for batch in windows.batches(max(1, 4 * BATCH_BINS // max(1, windows.core))):
+        total += float(bound(model, batch, draw).total().sum())
+        hide = torch.rand(len(batch.counts), n_units, generator=hiding, device=device) < hidden_share
+        counts, inside = parts(batch)
+        expected = mean_prediction(model, counts, inside, (~hide).float())
+        values = counts[:, :, start : start + windows.core]
+        nats = torch.xlogy(values, expected) - expected
+        scored = hide[:, :, None] if batch.scored is None else hide[:, :, None] & batch.scored[:, None]
+        unseen += float((nats * scored).sum())
+        n_bins += batch.n_scored
+    return Look(total / n_bins, unseen / n_bins)
+
+
+def mean_prediction(
+    model: PVAE,
+    counts: Float[Tensor, "window unit padded"],
+    inside: Float[Tensor, "window 1 padded"],
+    present: Float[Tensor, "window unit"] | None,
+) -> Float[Tensor, "window unit bin"]:
+    """The observation's mean with every latent at its posterior expected count."""
+    residual = model.residual(counts, inside, present)
+    edge = model.encoder.reach
+    latents = model.fill(model.expected(residual), inside[:, :, edge : edge + residual.shape[2]])
+    return model.observation.mean(model.drive(latents)).clamp(min=1e-9)

@@ -1,0 +1,404 @@
+"""What `spikefit pvae` does: fit a Poisson VAE to recordings, encode others with it, score it, and draw from it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spikefit.config import Config
+from spikefit.errors import NotConvergedError, ResultError, UsageError
+from spikefit.expressions import select_units
+from spikefit.inspection import choose_units
+from spikefit.latent_files import LatentFit, score_of_fit, to_latents, write_fit, write_latents
+from spikefit.pipeline import Recording, claimed
+from spikefit.progress import Progress, SilentProgress
+from spikefit.provenance import RunRecord
+from spikefit.reading import read_recording
+from spikefit.results.latents import Latents
+from spikefit.spikes import Counts, SpikeTrains
+from spikefit.stopping import Stopper
+
+if TYPE_CHECKING:
+    from spikefit.fitting.problem import Hooks
+    from spikefit.fitting.pvae.saved import LatentModel
+    from spikefit.fitting.pvae.settings import PvaeSettings
+
+logger = logging.getLogger(__name__)
+
+
+def fit(
+    recordings: Recording | Sequence[Recording],
+    out: str | Path | None = None,
+    *,
+    config: Config | None = None,
+    origin: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> LatentFit:
+    """Fit a Poisson VAE to one recording, or to several of the same units together.
+
+    Args:
+        recordings: files, or spike trains that were read already.
+        out: folder for the result; nothing is written where None.
+        config: all settings; the defaults where None.
+        origin: where each setting came from, by key, for the record.
+        overwrite: replace a result that `out` already holds.
+        resume: go on from the checkpoint that a stopped run left in `out`.
+        progress: is told what is being done.
+        settings: single settings by the words of the command line (`bin="10ms"`, `latents=8`).
+
+    Raises:
+        SpikefitError: for everything that the user can mend; see `spikefit.errors`.
+    """
+    from spikefit.fitting.device import choose_device, compute_threads
+    from spikefit.fitting.pvae.fit import fit_pvae, join_sessions
+    from spikefit.fitting.pvae.saved import LatentModel
+
+    items: list[Recording] = [recordings] if isinstance(recordings, str | Path | SpikeTrains) else list(recordings)
+    config = (config or Config()).replace(**settings) if settings else config or Config()
+    progress = progress or SilentProgress()
+    folder = None if out is None else Path(out)
+    device = choose_device(config.run.device)
+    record = RunRecord(items[0], config, folder)
+    with claimed([folder], overwrite=overwrite, resume=resume), Stopper() as stopper:
+        progress.start("reading", None)
+        names, sessions, warnings, about = prepare_sessions(items, config)
+        counts = join_sessions(sessions)
+        progress.finish()
+        with record.logging():
+            logger.info("%d sessions: %r", len(sessions), counts)
+            for warning in warnings:
+                progress.note(warning)
+            hooks = _hooks(folder, config, resume, progress, stopper)
+            with compute_threads(config.run.threads, counts.n_units), stopper.patient():
+                fitted = fit_pvae(counts, pvae_settings(config), device=device, hooks=hooks)
+            progress.finish()
+            progress.start("scoring held-out bins", None)
+            model = LatentModel(fitted.network, counts.unit_ids, counts.bin_width_s, config.to_dict())
+            latents = to_latents(model, names, sessions, fitted)
+            metrics, notes = score_of_fit(model, counts, fitted, latents, seed=config.run.seed)
+            progress.finish()
+            metrics |= {"n_sessions": len(sessions), "device": str(device), **record.usage()}
+            warnings = (*warnings, *notes)
+            for line in warnings:
+                logger.warning(line)
+            provenance = record.provenance(str(device), warnings, about)
+            provenance["inputs"] = [RunRecord(item, config, None).provenance("", (), {})["input"] for item in items]
+            result = LatentFit(model, latents, metrics, provenance, tuple(warnings))
+            if folder is not None:
+                progress.start("writing", None)
+                write_fit(result, counts, folder, config.to_yaml(origin or {}))
+                progress.finish()
+    if config.run.strict and not fitted.converged:
+        raise NotConvergedError(
+            f"the fit of {names[0]} did not converge; the results are written all the same.",
+            hint="raise --max-epochs, or look at training.png",
+        )
+    return result
+
+
+def encode(
+    model_path: str | Path,
+    recording: Recording,
+    out: str | Path | None = None,
+    *,
+    config: Config | None = None,
+    draws: int = 0,
+    allow_missing: bool = False,
+    overwrite: bool = False,
+) -> Latents:
+    """The latents of a recording under a fitted model.
+
+    Args:
+        model_path: the folder that `fit` left, or its model file.
+        recording: of the model's units.
+        out: where to write them: `.h5`, `.nwb` or `.npz`; nothing is written where None.
+        config: how to read the recording, and where to compute.
+        draws: latent counts to draw from the posterior beside its mean.
+        allow_missing: go on where the recording lacks some of the model's units.
+        overwrite: replace a file that is there.
+
+    Raises:
+        UsageError: if units or bin width are not the model's.
+    """
+    place = _place(out, (".h5", ".nwb", ".npz"), recording, overwrite=overwrite)
+    with _opened(model_path, recording, config, allow_missing) as (model, trains, counts, present):
+        latents = to_latents(
+            model, (trains.name,), [counts], present=present, draws=draws, seed=(config or Config()).run.seed
+        )
+    if place is not None:
+        write_latents(latents, place)
+    return latents
+
+
+def score(
+    model_path: str | Path,
+    recording: Recording,
+    *,
+    config: Config | None = None,
+    allow_missing: bool = False,
+    predict: str | None = None,
+    few_shot_s: float | None = None,
+    covariate: str | Path | None = None,
+    circular: bool = False,
+    with_baselines: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Score a model on the held-out bins of a recording, beside simpler methods on the same bins.
+
+    The recording is split as the fit split it, so that for the recording of the fit the scored bins are those that the
+    fit never saw. The simpler methods learn from the other bins.
+
+    Args:
+        model_path: the folder that `fit` left, or its model file.
+        recording: of the model's units.
+        config: how to read the recording, and where to compute.
+        allow_missing: go on where the recording lacks some of the model's units.
+        predict: the units to predict from the others, as `--units` names them; a random quarter where None.
+        few_shot_s: seconds of training data for a second, few-shot score; None for none.
+        covariate: file of a behavioural variable to decode: `.npy` or text, a column of seconds and then its values.
+        circular: the covariate is an angle in radians.
+        with_baselines: fit the simpler methods, too.
+        progress: is told what is being done.
+
+    Returns:
+        Plain values: `co_bps`, `bits_per_spike`, `baselines` {name: {`co_bps`}} and more; docs/pvae.md tells all.
+    """
+    from spikefit.latent_scoring import score_model
+
+    progress = progress or SilentProgress()
+    with _opened(model_path, recording, config, allow_missing) as (model, trains, counts, present):
+        return score_model(
+            model,
+            pvae_settings(model_config(model)),
+            counts,
+            name=trains.name,
+            present=present,
+            predict=None if predict is None else _named(predict, trains),
+            few_shot_s=few_shot_s,
+            covariate=None if covariate is None else Path(covariate),
+            circular=circular,
+            with_baselines=with_baselines,
+            progress=progress,
+        )
+
+
+def generate(
+    model_path: str | Path,
+    out: str | Path,
+    *,
+    duration_s: float,
+    seed: int = 0,
+    device: str = "cpu",
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Draw a recording from a model's prior and write it as NWB.
+
+    Spikes lie anywhere in their bin, at random: within a bin the model knows no time.
+
+    Returns:
+        Plain values that say what was made.
+    """
+    import torch
+
+    from spikefit.files import replacing
+    from spikefit.fitting.device import choose_device
+    from spikefit.fitting.pvae.apply import generate as draw
+    from spikefit.fitting.pvae.saved import load_model
+    from spikefit.simulated_files import write_nwb
+
+    place = _place(out, (".nwb",), model_path, overwrite=overwrite)
+    assert place is not None
+    model = load_model(Path(model_path), choose_device(device))
+    if not model.network.observation.whole_counts:
+        raise UsageError(
+            "this model has Gaussian observations, which are no spikes.", hint="fit with --observation poisson"
+        )
+    n_bins = round(duration_s / model.bin_width_s)
+    if n_bins < 1:
+        raise UsageError(f"{duration_s:g} s is shorter than one bin of the model ({model.bin_width_s:g} s).")
+    with torch.no_grad():
+        values, _ = draw(model.network, n_bins, seed=seed)
+    random = np.random.default_rng([seed, 11])
+    trains = {}
+    for k, unit in enumerate(model.unit_ids):
+        bins = np.repeat(np.arange(n_bins), values[:, k].astype(np.int64))
+        trains[unit] = np.sort((bins + random.random(bins.size)) * model.bin_width_s)
+    made = SpikeTrains.from_trains(trains, intervals_s=[[0.0, n_bins * model.bin_width_s]], name=place.stem)
+    with replacing(place) as scratch:
+        write_nwb(made, scratch, description="Drawn by spikefit from a Poisson VAE; not a recording.", seed=seed)
+    return {
+        "recording": str(place),
+        "n_units": made.n_units,
+        "n_spikes": made.n_spikes,
+        "duration_s": made.duration_s,
+        "mean_rate_hz": float(made.rate_hz.mean()),
+        "seed": seed,
+    }
+
+
+def prepare_sessions(
+    recordings: Sequence[Recording], config: Config
+) -> tuple[tuple[str, ...], list[Counts], tuple[str, ...], Mapping[str, str]]:
+    """Read recordings and bin the units that all of them have.
+
+    Returns:
+        Names, counts, warnings, and what the first file says of its session.
+
+    Raises:
+        UsageError: if a unit that one recording keeps is not in another.
+    """
+    all_trains = [read_recording(item, config) for item in recordings]
+    kept: dict[str, None] = {}
+    for trains in all_trains:
+        wanted = config.recording
+        choices = choose_units(trains, units=wanted.units, min_spikes=wanted.min_spikes)
+        kept |= dict.fromkeys(choice.id for choice in choices if choice.kept)
+    for trains in all_trains:
+        missing = [unit for unit in kept if unit not in trains.unit_ids]
+        if missing:
+            raise UsageError(
+                f"{trains.name} lacks {len(missing)} of the {len(kept)} units of the other recordings "
+                f"(first: {missing[0]!r}); sessions that train together have the same units.",
+                hint="name the units that all have with --units, or fit each recording by itself",
+            )
+    if len(kept) < 2:
+        raise UsageError(
+            f"{all_trains[0].name}: {len(kept)} units can be used, expected at least 2.",
+            hint="choose more units, or look at the recording with `spikefit inspect`",
+        )
+    sessions = [trains.select(kept).bin(config.model.bin) for trains in all_trains]
+    warnings = tuple(warning for trains in all_trains for warning in trains.warnings)
+    return tuple(trains.name for trains in all_trains), sessions, warnings, all_trains[0].session
+
+
+def pvae_settings(config: Config) -> PvaeSettings:
+    """What the fitting needs to know of a config."""
+    from spikefit.fitting.pvae.settings import PvaeSettings
+
+    wanted = config.pvae
+    return PvaeSettings(
+        latents=wanted.latents,
+        encoder=wanted.encoder,
+        decoder=wanted.decoder,
+        observation=wanted.observation,
+        link=config.model.link,
+        excitatory=wanted.excitatory,
+        context_s=wanted.context,
+        smoothing_s=wanted.smoothing,
+        width=wanted.width,
+        unit_dropout=wanted.unit_dropout,
+        beta=wanted.beta,
+        estimator=config.gradient.estimator,
+        temperature=config.gradient.temperature,
+        n_draws=config.gradient.draws,
+        heldout=config.fit.heldout,
+        max_epochs=config.fit.max_epochs,
+        learning_rate=config.fit.learning_rate,
+        seed=config.run.seed,
+    )
+
+
+def model_config(model: LatentModel) -> Config:
+    """The settings that a model was fitted with.
+
+    Raises:
+        ResultError: if this version cannot read them.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return Config(**model.config)
+    except (ValidationError, TypeError) as fault:
+        raise ResultError(
+            "this spikefit cannot use the settings in the model.", hint="score with the version that made it"
+        ) from fault
+
+
+def counts_for(model: LatentModel, trains: SpikeTrains, *, allow_missing: bool) -> tuple[Counts, list[bool]]:
+    """Counts of the model's units in its order and bins, silent where the recording lacks one.
+
+    Returns:
+        The counts, and which units the recording has.
+
+    Raises:
+        UsageError: if units are missing and may not be, or all are.
+    """
+    present = [unit in set(trains.unit_ids) for unit in model.unit_ids]
+    missing = [unit for unit, there in zip(model.unit_ids, present, strict=True) if not there]
+    if len(missing) == len(present):
+        raise UsageError(
+            f"{trains.name} has other units than the model: it has {trains.unit_ids[0]!r} and so on, "
+            f"the model {model.unit_ids[0]!r} and so on.",
+            hint="pass a recording of the units that the model was fitted to",
+        )
+    if missing and not allow_missing:
+        raise UsageError(
+            f"{trains.name} lacks {len(missing)} of the model's {len(present)} units (first: {missing[0]!r}).",
+            hint="pass --allow-missing to go on without them, or fit a model to the units that are there",
+        )
+    there = [unit for unit, is_there in zip(model.unit_ids, present, strict=True) if is_there]
+    binned = trains.select(there).bin(model.bin_width_s)
+    if not missing:
+        return binned, present
+    values = np.zeros((binned.n_bins, len(present)), dtype=binned.counts.dtype, order="F")
+    values[:, np.flatnonzero(present)] = binned.counts
+    return Counts(values, binned.bin_width_s, binned.segment_offsets, binned.segment_start_s, model.unit_ids), present
+
+
+@contextlib.contextmanager
+def _opened(
+    model_path: str | Path, recording: Recording, config: Config | None, allow_missing: bool
+) -> Iterator[tuple[LatentModel, SpikeTrains, Counts, list[bool]]]:
+    """A model, and a recording's counts as it wants them; computing with the threads that were asked for."""
+    from spikefit.fitting.device import choose_device, compute_threads
+    from spikefit.fitting.pvae.saved import load_model
+
+    config = config or Config()
+    model = load_model(Path(model_path), choose_device(config.run.device))
+    trains = read_recording(recording, config)
+    counts, present = counts_for(model, trains, allow_missing=allow_missing)
+    with compute_threads(config.run.threads, counts.n_units):
+        yield model, trains, counts, present
+
+
+def _named(expression: str, trains: SpikeTrains) -> list[str]:
+    chosen = select_units(expression, trains)
+    return [unit for unit, hit in zip(trains.unit_ids, chosen.tolist(), strict=True) if hit]
+
+
+def _place(out: str | Path | None, endings: tuple[str, ...], source: Recording, *, overwrite: bool) -> Path | None:
+    """Refuse a file that cannot be written, before any work."""
+    if out is None:
+        return None
+    place = Path(out)
+    if place.suffix not in endings:
+        raise UsageError(f"{place}: expected a name that ends in {' or '.join(endings)}.")
+    if isinstance(source, str | Path) and place.exists() and place.samefile(source):
+        raise UsageError(f"{place} is the recording itself, which is never written to.", hint="pass another -o")
+    if place.exists() and not overwrite:
+        raise UsageError(f"{place}: there is a file already.", hint="pass --overwrite to replace it, or another -o")
+    if not place.parent.is_dir():
+        raise UsageError(f"{place}: there is no folder {place.parent}.", hint="make it first, or pass another -o")
+    return place
+
+
+def _hooks(folder: Path | None, config: Config, resume: bool, progress: Progress, stopper: Stopper) -> Hooks:
+    from spikefit.fitting.problem import Hooks
+
+    return Hooks(
+        stage=progress.start,
+        update=progress.update,
+        checkpoints=None if folder is None else folder / "checkpoints",
+        checkpoint_every_s=config.run.checkpoint_every,
+        resume=resume,
+        should_stop=stopper.requested,
+        stop=lambda: stopper.leave(folder),
+    )

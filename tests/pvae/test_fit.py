@@ -1,0 +1,94 @@
+"""The fit as a whole: it learns, repeats, resumes and refuses."""
+
+import numpy as np
+import pytest
+import torch
+
+from spikefit import pvae_pipeline
+from spikefit.config import Config
+from spikefit.errors import RecordingError, ResultError, UsageError
+from spikefit.fitting.problem import Hooks
+from spikefit.fitting.pvae.fit import fit_pvae
+from spikefit.fitting.pvae.folds import cut_folds, take
+
+CPU = torch.device("cpu")
+SMALL = {"bin": "10ms", "latents": 3, "width": 8, "context": "50ms", "smoothing": "30ms", "max_epochs": 6}
+
+
+def settings(**changes):
+    return pvae_pipeline.pvae_settings(Config().replace(**(SMALL | changes)))
+
+
+def state(fitted):
+    return {name: tensor.numpy() for name, tensor in fitted.network.state_dict().items()}
+
+
+def assert_equal_states(first, second):
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name], err_msg=name)
+
+
+def test_seeded_fits_repeat_bit_for_bit_and_seeds_matter(counts):
+    first, again = (fit_pvae(counts(), settings(), device=CPU) for _ in range(2))
+    assert_equal_states(state(first), state(again))
+    assert first.history == again.history
+    assert fit_pvae(counts(), settings(seed=1), device=CPU).history != first.history
+
+
+def test_a_resumed_fit_equals_one_that_was_not_interrupted(counts, tmp_path):
+    whole = fit_pvae(counts(), settings(), device=CPU)
+
+    class Stopped(Exception):
+        pass
+
+    def stop():
+        raise Stopped
+
+    seen = []
+    hooks = Hooks(checkpoints=tmp_path, should_stop=lambda: len(seen) >= 3, stop=stop)
+    hooks.update = lambda done, **_: seen.append(done)
+    with pytest.raises(Stopped):
+        fit_pvae(counts(), settings(), device=CPU, hooks=hooks)
+    resumed = fit_pvae(counts(), settings(), device=CPU, hooks=Hooks(checkpoints=tmp_path, resume=True))
+    assert seen == [1, 2, 3]
+    assert_equal_states(state(whole), state(resumed))
+    assert resumed.history == whole.history
+    with pytest.raises(ResultError, match="beta"):
+        fit_pvae(counts(), settings(beta=0.5), device=CPU, hooks=Hooks(checkpoints=tmp_path, resume=True))
+
+
+def test_blocks_are_disjoint_and_trials_stay_whole():
+    offsets = np.arange(0, 2001, 100)
+    ranges = cut_folds(offsets, shortest=40, heldout=0.2, seed=0)
+    parts = [ranges.fit, ranges.choose, ranges.heldout]
+    seen = np.concatenate([np.arange(a, b) for part in parts for a, b in part.tolist()])
+    assert sorted(seen.tolist()) == list(range(2000))
+    assert {int(b - a) for a, b in ranges.heldout} == {100}
+    assert len(ranges.heldout) == 4
+
+
+def test_taken_blocks_keep_their_times(counts):
+    data = counts(lengths=(50, 50))
+    part = take(data, np.array([[10, 20], [60, 90]]))
+    np.testing.assert_allclose(part.time_s[[0, 10]], [0.1, 10.1])
+    np.testing.assert_array_equal(part.counts[10:], data.counts[60:90])
+
+
+def test_faults_of_the_input_name_both_values(counts):
+    with pytest.raises(UsageError, match=r"--latents 5000: more latents than the \d+ bins"):
+        fit_pvae(counts(), settings(latents=5000), device=CPU)
+    with pytest.raises(UsageError, match=r"\(4 bins, 0.04 s\) is shorter than the context.*\(5 bins on either side"):
+        fit_pvae(counts(lengths=(4,) * 30), settings(), device=CPU)
+    still = counts()
+    still.counts[:, 3] = 2
+    with pytest.raises(RecordingError, match=r"1 of 8 units are constant.*'u3'.*2 spikes in each"):
+        fit_pvae(still, settings(), device=CPU)
+    with pytest.raises(UsageError, match=r"closed form.*conv decoder"):
+        fit_pvae(counts(), settings(estimator="exact"), device=CPU)
+    with pytest.raises(UsageError, match="too short to hold out 20%"):
+        fit_pvae(counts(lengths=(40,)), settings(), device=CPU)
+
+
+def test_the_exact_estimator_trains_where_it_can(counts):
+    fitted = fit_pvae(counts(), settings(estimator="exact", decoder="linear", link="exp"), device=CPU)
+    assert fitted.history["bound"][-1] > fitted.history["bound"][0]
