@@ -65,14 +65,14 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--sessions", type=int, default=100, help="for the overhead")
     options.add_argument("--long", type=int, default=12, help="sessions for the speed")
-    options.add_argument("--figures", default="png", help="format of the pictures of each result, or none")
+    options.add_argument("--figures", help="format of the pictures of each result; a batch draws none")
     options.add_argument("--epochs", type=int, default=20, help="of each of those")
     wanted = options.parse_args()
     print(f"load of the machine before: {os.getloadavg()[0]:.2f}, {os.cpu_count()} cores")
     folder = Path(tempfile.mkdtemp())
     try:
         tiny = sessions(folder / "tiny", wanted.sessions, "30s")
-        told = run(tiny, folder / "o1", jobs=1, hidden=0, figures=wanted.figures)
+        told = run(tiny, folder / "o1", jobs=1, hidden=0, **({"figures": wanted.figures} if wanted.figures else {}))
         outside_s = (told["whole_s"] - told["start_s"] - told["fits_s"]) / wanted.sessions
         print(
             f"{wanted.sessions} sessions of 30 s on one worker: {told['whole_s']:.1f} s, start {told['start_s']:.1f} s,"

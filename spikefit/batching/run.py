@@ -22,6 +22,7 @@ from spikefit.batching.places import Places
 from spikefit.batching.sessions import expand, find_sessions, read_sessions
 from spikefit.batching.summary import write_summary
 from spikefit.config import Config
+from spikefit.config.resolve import DEFAULT
 from spikefit.errors import Checkpointed, UsageError
 from spikefit.files import explain_os_error, sweep_partials
 from spikefit.planning import Plan
@@ -211,7 +212,11 @@ def _with(
 ) -> tuple[Config, dict[str, str]]:
     base = config or Config()
     changed = base.replace(**settings) if settings else base
-    return changed, {**(origin or {}), **dict.fromkeys(settings, "argument")}
+    origin = {**(origin or {}), **dict.fromkeys(settings, "argument")}
+    if origin.get("figures", DEFAULT) == DEFAULT and changed.run.figures == Config().run.figures:
+        # Pictures cost more than everything else beside a short fit; each report.html has its own charts.
+        changed, origin = changed.replace(figures="none"), {**origin, "figures": "batch"}
+    return changed, origin
 
 
 def _expanded(text: str, key: str, base: Path) -> str:

@@ -53,6 +53,16 @@ def test_what_is_done_is_known_by_its_content_and_not_by_its_name(fitted, here, 
     assert (out / "b" / "connectivity.h5").read_bytes() != before
 
 
+def test_pictures_are_drawn_only_where_they_are_asked_for(fitted, sessions, here, tiny, tmp_path):
+    _, out = fitted
+    assert not list(out.glob("*/*.png"))
+    assert (out / "a" / "report.html").is_file()
+    (third,) = sessions("c")
+    # The word that is the default of a single fit is heard when it is said.
+    assert spikefit.batch([third], tmp_path / "drawn", figures="png", **tiny).exit_code == 0
+    assert (tmp_path / "drawn" / "c" / "connectivity.png").is_file()
+
+
 def test_other_settings_are_another_job(fitted, here, tiny):
     paths, out = fitted
     with pytest.raises(UsageError, match="other data or settings: a, b"):
@@ -183,14 +193,14 @@ def test_reasons_in_words(fault, status, words, sessions):
 def test_a_full_disk_in_one_job_is_told_and_the_others_go_on(sessions, here, tiny, tmp_path, monkeypatch):
     import spikefit.results.saving as saving
 
-    move = saving._move_all
+    move = saving.move_all
 
     def full(staging, folder, names):
         if folder.name == "a":
             raise OSError(errno.ENOSPC, "No space left on device")
         move(staging, folder, names)
 
-    monkeypatch.setattr(saving, "_move_all", full)
+    monkeypatch.setattr(saving, "move_all", full)
     result = spikefit.batch(sessions("a", "b"), tmp_path / "out", **tiny)
     assert [outcome.status for outcome in result.outcomes] == ["failed", "done"]
     assert "the disk is full" in result.outcomes[0].reason
