@@ -213,7 +213,7 @@ def fit_settings(config: Config) -> FitSettings:
         estimator=config.gradient.estimator,
         temperature=config.gradient.temperature,
         n_draws=config.gradient.draws,
-        ridge=config.fit.ridge,
+        ridge=config.fit.ridge if isinstance(config.fit.ridge, float) else None,
         common_drive_s=config.model.common_drive_tau if config.model.common_drive == "on" else (),
         restarts=config.fit.restarts,
         heldout=config.fit.heldout,

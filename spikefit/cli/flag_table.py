@@ -266,8 +266,8 @@ FLAGS = (
     Flag(
         section="fit",
         name="ridge",
-        help="Strength of the ridge penalty on couplings.",
-        metavar="X",
+        help="Strength of the ridge penalty on couplings; auto chooses it by cross-validation inside the training bins.",
+        metavar="X|auto",
         default_text="1",
         choices=(),
         is_switch=False,

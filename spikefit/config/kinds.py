@@ -249,6 +249,26 @@ HiddenCounts = Annotated[
 ]
 
 
+def _read_ridge(value: Any) -> float | str:
+    text = str(value).strip().lower()
+    if text == "auto":
+        return text
+    try:
+        ridge = float("nan") if isinstance(value, bool) else float(text)
+    except ValueError:
+        ridge = float("nan")
+    if not 0 <= ridge < float("inf"):
+        raise ValueError(f"expected a penalty of at least 0, or auto; got {value!r}")
+    return ridge
+
+
+Ridge = Annotated[
+    float | str,
+    BeforeValidator(_read_ridge),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "auto"}]}),
+    Hint("X|auto"),
+]
+
 FIGURE_FORMATS = ("png", "svg", "pdf")
 
 

@@ -30,6 +30,7 @@ from spikefit.config.kinds import (
     Moment,
     Names,
     OnOff,
+    Ridge,
     TimeUnit,
 )
 
@@ -131,8 +132,9 @@ class GradientConfig(Section):
 class FitConfig(Section):
     """How the fit is regularised, repeated and judged."""
 
-    ridge: Annotated[float, Hint("X")] = Field(
-        default=1.0, ge=0, description="Strength of the ridge penalty on couplings."
+    ridge: Ridge = Field(
+        default=1.0,
+        description="Strength of the ridge penalty on couplings; auto chooses it by cross-validation inside the training bins.",
     )
     restarts: Annotated[int, Hint("N")] = Field(
         default=3, ge=1, le=1000, description="Fits from different random starts; the best held out is kept."

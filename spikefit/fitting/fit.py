@@ -14,6 +14,7 @@ from torch import Tensor
 
 from spikefit.fitting.outcome import FittedNetwork, score_metrics, size_metrics
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, FitSettings, Hooks, pose_problem
+from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.scores import choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.with_hidden import poglm_outcome, train_candidate
 from spikefit.fitting.without_hidden import fit_observed, glm_outcome
@@ -44,6 +45,10 @@ def fit_network(
     hooks = hooks or Hooks()
     began = time.perf_counter()
     problem = pose_problem(counts, settings, device)
+    ridge_path: list[RidgeScore] = []
+    if settings.ridge is None:
+        ridge, ridge_path = choose_ridge(problem, hooks)
+        problem = dataclasses.replace(problem, settings=dataclasses.replace(settings, ridge=ridge))
     heldout = problem.windows(problem.split.heldout, HELDOUT_CORE_BINS)
     hooks.stage("fitting without hidden units", None)
     design, fit = fit_observed(problem, problem.split.train, hooks, None)
@@ -62,6 +67,9 @@ def fit_network(
     if len(settings.hidden) > 1 and len(heldout):
         chosen = choose_hidden({h: nats[h] for h in settings.hidden}, blocks.n_bins)
     metrics = score_metrics(nats, chosen, blocks) | size_metrics(problem, heldout)
+    metrics["ridge"] = problem.ridge
+    if ridge_path:
+        metrics["ridge_path"] = [score._asdict() for score in ridge_path]
     metrics["h0_common_drive"] = problem.common_drive is not None
     if chosen == 0:
         network = glm_outcome(problem, fit, metrics, hooks, began)

@@ -31,7 +31,8 @@ HELDOUT_CORE_BINS = 2000
 class FitSettings:
     """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults.
 
-    `common_drive_s` are the time constants of the common drive; there is none where it is empty.
+    `ridge` is None where it shall be chosen from the data. `common_drive_s` are the time constants of the common drive;
+    there is none where it is empty.
     """
 
     hidden: tuple[int, ...]
@@ -43,7 +44,7 @@ class FitSettings:
     estimator: str
     temperature: float
     n_draws: int
-    ridge: float
+    ridge: float | None
     restarts: int
     heldout: float
     max_epochs: int
@@ -103,6 +104,12 @@ class Problem:
     identity: dict[str, str]
     common_drive: CommonDrive | None = None
     traces: Tensor | None = None
+
+    @property
+    def ridge(self) -> float:
+        """The penalty, once it has been chosen where the settings leave it open."""
+        assert self.settings.ridge is not None
+        return self.settings.ridge
 
     @property
     def device(self) -> torch.device:

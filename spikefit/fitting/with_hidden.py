@@ -60,7 +60,7 @@ def train_candidate(
         settings=LoopSettings(
             learning_rate=settings.learning_rate,
             n_draws=settings.n_draws,
-            ridge=settings.ridge,
+            ridge=problem.ridge,
             batch_windows=max(1, batch_bins // max(1, train.core)),
         ),
         max_epochs=settings.max_epochs,

@@ -52,9 +52,7 @@ def fit_observed(
         if hooks.should_stop():
             hooks.stop()
 
-    fit = fit_glm(
-        design, ridge=problem.settings.ridge * share, link=problem.settings.link, start=start, on_iteration=tell
-    )
+    fit = fit_glm(design, ridge=problem.ridge * share, link=problem.settings.link, start=start, on_iteration=tell)
     return design, fit
 
 
@@ -82,7 +80,7 @@ def glm_outcome(
     settings = problem.settings
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
-    std_error, how = connectivity_errors(design, fit, basis, ridge=settings.ridge, link=settings.link)
+    std_error, how = connectivity_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins

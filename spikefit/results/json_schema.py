@@ -57,6 +57,22 @@ METRICS_SCHEMA: dict[str, Any] = {
         "null_centre": _number("centre of what no edge looks like, in standard errors"),
         "null_spread": _number("its spread, in standard errors; it counts as 1 where it is less"),
         "null_shape": _number("its shape: 2 for a normal law, less for heavier tails"),
+        "ridge": _number("strength of the ridge penalty on couplings"),
+        "ridge_path": {
+            "type": "array",
+            "description": "penalties that were tried where the ridge was left to the data, by cross-validation in the training bins",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "ridge": _number("the penalty"),
+                    "nats_per_bin": _number(
+                        "score of the bins set aside, factorials of the counts left out, nats per bin"
+                    ),
+                    "behind": _number("how much less than the best penalty, nats per bin"),
+                    "behind_se": _number("its standard error over blocks of time, nats per bin"),
+                },
+            },
+        },
         "simulated_runs": _count("free runs of the fitted network from the recorded past"),
         "simulated_runaway": _count("those of them in which the activity ran away"),
         "simulated_run_s": _number("length of a free run, seconds"),

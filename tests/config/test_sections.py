@@ -154,7 +154,7 @@ def test_contradictions_are_refused(values, words):
         ("heldout", 0.9, "must be below 0.9, got 0.9"),
         ("heldout", 0, "must be above 0, got 0"),
         ("draws", "two", "expected a whole number, got 'two'"),
-        ("ridge", "nan", "expected a number, got 'nan'"),
+        ("ridge", "nan", "expected a penalty of at least 0, or auto; got 'nan'"),
         ("clip", "perhaps", "expected true or false, got 'perhaps'"),
         ("link", "softpus", "'softpus' is none of softplus, exp; did you mean softplus?"),
         ("device", "gpu", "expected auto, cpu, cuda, cuda:0 (or another number) or mps, got 'gpu'"),

@@ -1,0 +1,100 @@
+"""How strongly to shrink couplings: blocked cross-validation inside the training bins, along a path of penalties.
+
+The training bins lie in stretches with held-out blocks, and a purged window on each side of those, between them. Every so
+many stretches are set aside in turn; each fold walks from strong to weak penalties, every fit starting from the one before.
+The blocks that the fit is scored on later are never looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
+from spikefit.fitting.scores import glm_nats
+from spikefit.fitting.without_hidden import fit_observed
+
+RIDGE_PATH = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
+N_FOLDS = 4
+# Weaker penalties only get worse once the score has fallen this many standard errors behind its best.
+GIVE_UP_ERRORS = 4.0
+
+
+class RidgeScore(NamedTuple):
+    """One penalty of the path.
+
+    Attributes:
+        ridge: in nats per squared weight on the whole recording.
+        nats_per_bin: log-likelihood of the bins set aside, per bin, all units together, factorials left out.
+        behind: how much less than the best penalty, in nats per bin.
+        behind_se: standard error of that over blocks of time.
+    """
+
+    ridge: float
+    nats_per_bin: float
+    behind: float
+    behind_se: float
+
+
+def choose_ridge(problem: Problem, hooks: Hooks) -> tuple[float, list[RidgeScore]]:
+    """The penalty under which stretches that were set aside are likeliest, and the scores of all that were tried.
+
+    Args:
+        problem: with its split; the penalty in its settings plays no part.
+        hooks: progress and stopping.
+    """
+    folds = folds_of(problem.split.train, len(problem.basis))
+    hooks.stage("choosing the ridge penalty", float(len(RIDGE_PATH)))
+    quiet = dataclasses.replace(hooks, update=lambda done, **figures: None)
+    starts: list[GLMFit | None] = [None] * len(folds)
+    by_block: list[torch.Tensor] = []
+    n_bins = sum(int(np.diff(aside, axis=1).sum()) for _, aside in folds)
+    for place, ridge in enumerate(RIDGE_PATH):
+        posed = dataclasses.replace(problem, settings=dataclasses.replace(problem.settings, ridge=ridge))
+        scores = []
+        for k, (train, aside) in enumerate(folds):
+            _, fit = fit_observed(posed, train, quiet, starts[k])
+            starts[k] = fit
+            windows = problem.windows(aside, HELDOUT_CORE_BINS)
+            scores.append(glm_nats(fit, windows, problem.basis, problem.settings.link, problem.traces))
+        by_block.append(torch.cat(scores))
+        hooks.update(place + 1, nats_per_bin=by_block[-1].sum().item() / n_bins)
+        best = max(by_block, key=lambda nats: nats.sum().item())
+        behind, error = _behind(by_block[-1], best, n_bins)
+        if behind > GIVE_UP_ERRORS * error and behind > 0:
+            break
+    best = max(by_block, key=lambda nats: nats.sum().item())
+    path = [
+        RidgeScore(ridge, nats.sum().item() / n_bins, *_behind(nats, best, n_bins))
+        for ridge, nats in zip(RIDGE_PATH, by_block, strict=False)
+    ]
+    return max(path, key=lambda score: score.nats_per_bin).ridge, path
+
+
+def _behind(nats: torch.Tensor, best: torch.Tensor, n_bins: int) -> tuple[float, float]:
+    gap = best - nats
+    error = gap.std().item() * math.sqrt(len(gap)) if len(gap) > 1 else 0.0
+    return gap.sum().item() / n_bins, error / n_bins
+
+
+def folds_of(train: NDArray[np.int64], n_lags: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Training bins and bins set aside of every fold; nobody's history lies in the other part."""
+    stretches = train
+    while len(stretches) < 2 * N_FOLDS:
+        longest = int(np.diff(stretches, axis=1).argmax())
+        start, stop = stretches[longest].tolist()
+        middle = (start + stop) // 2
+        if middle - n_lags <= start:
+            break
+        # A cut of our own needs its purged window, too.
+        halves = np.array([[start, middle - n_lags], [middle, stop]], dtype=np.int64)
+        stretches = np.concatenate([stretches[:longest], halves, stretches[longest + 1 :]])
+    n_folds = min(N_FOLDS, len(stretches))
+    fold = np.arange(len(stretches)) % n_folds
+    return [(stretches[fold != k], stretches[fold == k]) for k in range(n_folds)] if n_folds > 1 else [(train, train)]
