@@ -101,16 +101,23 @@ def _edges(result: Result, table: NDArray[np.void]) -> Markup | None:
     between = table[(table["pre_kind"] == "visible") & (table["post_kind"] == "visible")]
     if not len(between) or not np.isfinite(between["weight"]).any():
         return None
-    strongest = between[np.nanargmax(np.abs(between["weight"]))]
     known = np.isfinite(between["q_value"])
+    called = known & (between["q_value"] <= Q_LEVEL)
+    # Where edges were tested, a large coupling that is none is no headline.
+    among = between[called] if called.any() else between
+    strongest = among[np.nanargmax(np.abs(among["weight"]))]
     named = Markup("{} → {} ({} drive per spike)").format(
         escape(strongest["pre_id"]), escape(strongest["post_id"]), signed(float(strongest["weight"]))
     )
     if known.any():
-        called = int((between["q_value"][known] <= Q_LEVEL).sum())
-        text = Markup(
-            "{} of {} pairs of recorded units are called edges at q ≤ {}. The strongest coupling is {}."
-        ).format(number(called), number(int(known.sum())), Q_LEVEL, named)
+        last = (
+            "The strongest of them is {}."
+            if called.any()
+            else "Even the largest coupling, {}, cannot be told from none."
+        )
+        text = Markup("{} of {} pairs of recorded units are called edges at q ≤ {}. " + last).format(
+            number(int(called.sum())), number(int(known.sum())), Q_LEVEL, named
+        )
         return text + _null(result)
     return Markup(
         "The strongest coupling between recorded units is {}. No significance was computed: "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -269,3 +271,26 @@ def test_recorded_pairs_keep_their_room_among_the_filters(make_result):
     titles = re.findall(r"aria-label=\"coupling filter (\S+) → (\S+)\"", report_html(result))
     with_hidden = ["hidden" in pre + post for pre, post in titles]
     assert with_hidden == [False] * 8 + [True] * 4
+
+
+def test_the_headline_is_the_strongest_edge_and_not_a_larger_coupling_that_is_none(make_result):
+    result = make_result()
+    n = result.n_units
+    weights, q = np.zeros((n, n)), np.full((n, n), np.nan)
+    visible = result.n_visible
+    q[:visible, :visible] = 0.9
+    np.fill_diagonal(q, np.nan)
+    weights[0, 1], weights[1, 0] = -5.0, 0.75
+    q[1, 0] = 0.01
+
+    def headline(q_value):
+        changed = dataclasses.replace(result, connectivity=weights, p_value=q_value / 2, q_value=q_value)
+        return " ".join(html.unescape(re.sub("<[^>]+>", "", report_html(changed))).split())
+
+    ids = result.unit_id
+    assert f"The strongest of them is {ids[0]} → {ids[1]} (+0.75 drive per spike)" in headline(q)
+    none = np.where(np.isfinite(q), 0.9, np.nan)
+    assert (
+        f"Even the largest coupling, {ids[1]} → {ids[0]} (−5 drive per spike), cannot be told from none."
+        in headline(none)
+    )
