@@ -20,8 +20,9 @@ from spikefit.models.poglm import POGLMNetwork
 from spikefit.prob.poisson import sample_poisson
 from spikefit.prob.single import occupancy, sample_occupancy
 
-DREAM_BINS = 20_000
 WINDOW_BINS = 1000
+MOST_WINDOWS, FEWEST_WINDOWS = 20, 4
+MOST_VALUES = 5e7  # of all features over all dreamt bins
 REGRESSION_STEPS = 40
 # In nats per dreamt bin, for weights of size one: enough to tie down what so few spikes leave open.
 REGRESSION_RIDGE = 1e-4
@@ -51,7 +52,8 @@ def fit_posterior_to_dreams(model: POGLMNetwork, generator: torch.Generator) -> 
 def dream(model: POGLMNetwork, restart: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Visible and hidden counts of one restart's generative side, (window, unit, bin) each."""
     n_lags, n_visible = model.n_lags, model.n_visible
-    n_windows = DREAM_BINS // WINDOW_BINS
+    n_features = n_visible * (2 * model.basis.shape[1] + 1)
+    n_windows = int(min(max(MOST_VALUES / (n_features * WINDOW_BINS), FEWEST_WINDOWS), MOST_WINDOWS))
     basis = model.basis.cpu()
     baseline = model.baseline[restart].cpu()
     rate = LINKS[model.link](baseline[n_visible:])[0]
@@ -66,12 +68,12 @@ def dream(model: POGLMNetwork, restart: int, generator: torch.Generator) -> tupl
 def _regress(
     features: Float[Tensor, "feature bin"], counts: Float[Tensor, "hidden bin"], family: str
 ) -> tuple[Float[Tensor, "hidden feature"], Float[Tensor, " hidden"]]:
-    """The posterior's read-out that makes these counts likeliest."""
+    """The posterior's read-out that makes these counts likeliest; the features are scaled in place."""
     scale = features.std(1).clamp(min=1e-3)
     weights = torch.zeros(len(counts), len(features), dtype=features.dtype, device=features.device, requires_grad=True)
     mean = counts.mean(1).clamp(min=1e-4)
     offset = torch.log(torch.expm1(mean)).requires_grad_()
-    scaled = features / scale[:, None]
+    scaled = features.div_(scale[:, None])
     optimizer = torch.optim.LBFGS([weights, offset], max_iter=REGRESSION_STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
