@@ -210,6 +210,7 @@ def fit_settings(config: Config) -> FitSettings:
         n_functions=config.model.functions,
         link=config.model.link,
         family=config.model.family,
+        posterior=config.model.posterior,
         estimator=config.gradient.estimator,
         temperature=config.gradient.temperature,
         n_draws=config.gradient.draws,

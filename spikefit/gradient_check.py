@@ -39,13 +39,18 @@ def compare_gradients(
         on_case: told how many cases of how many are done.
 
     Raises:
-        UsageError: if the fit has no hidden units, or the recording is not the one it was fitted to.
+        UsageError: if the fit has no hidden units or its posterior no exact gradient, or the recording is not the one it was fitted to.
     """
     fit = result if isinstance(result, Fit) else load_result(result)
     if not fit.n_hidden:
         raise UsageError(
             f"{fit.name} was fitted without hidden units; no gradient was estimated, the fit was solved.",
             hint="fit again with --hidden 2, say, to have something to compare",
+        )
+    if fit.config["model"]["posterior"] == "forward-self":
+        raise UsageError(
+            f"{fit.name} was fitted with the posterior forward-self, for which there is no exact gradient to compare with.",
+            hint="fit with --posterior forward-backward or forward to compare estimators",
         )
     counts = reopen(fit, recording)
 

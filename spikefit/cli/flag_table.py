@@ -216,10 +216,10 @@ FLAGS = (
     Flag(
         section="model",
         name="posterior",
-        help="Which visible spikes the posterior over hidden spikes sees.",
-        metavar="forward-backward",
+        help="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
+        metavar="forward-backward|forward|forward-self",
         default_text="forward-backward",
-        choices=("forward-backward",),
+        choices=("forward-backward", "forward", "forward-self"),
         is_switch=False,
         is_list=False,
     ),

@@ -58,6 +58,14 @@ def contradictions(config: Config) -> list[Contradiction]:
                 ("draws", "estimator"), f"the score estimator compares draws and needs at least 2, got {draws}"
             )
         )
+    if estimator == "exact" and config.model.posterior == "forward-self":
+        found.append(
+            Contradiction(
+                ("estimator", "posterior"),
+                "the exact estimator tries one more spike in each bin and needs the posterior of all later bins to stay "
+                "as it is; with the posterior forward-self a spike changes it; take eat-cubic, gsm or score",
+            )
+        )
     start_s, stop_s = config.recording.t_start, config.recording.t_stop
     if start_s is not None and stop_s is not None and start_s >= stop_s:
         found.append(

@@ -108,8 +108,10 @@ class ModelConfig(Section):
     common_drive_tau: Durations = Field(
         default=(0.1, 0.3, 1.0, 3.0), min_length=1, description="Time constants by which that activity is forgotten."
     )
-    posterior: Literal["forward-backward"] = Field(
-        default="forward-backward", description="Which visible spikes the posterior over hidden spikes sees."
+    posterior: Literal["forward-backward", "forward", "forward-self"] = Field(
+        default="forward-backward",
+        description="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones "
+        "only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
     )
     family: Literal["poisson", "categorical"] = Field(
         default="categorical",

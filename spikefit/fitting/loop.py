@@ -16,6 +16,7 @@ from torch import Tensor
 from spikefit.errors import NotConvergedError
 from spikefit.fitting.objective import elbo, hard_draws
 from spikefit.fitting.windows import Windows
+from spikefit.models.hidden_draws import EstimatorDraws
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.prob.protocol import Draws, Estimator
 
@@ -48,6 +49,23 @@ class LoopSettings:
 
 class _Diverged(Exception):
     """A step went into NaN or out of all bounds."""
+
+
+class _GuardedDraws(EstimatorDraws):
+    """Estimators refuse what is no rate; here it is the sign that a step went wrong."""
+
+    def __call__(self, rate: Tensor) -> Draws:
+        _check_rates(rate)
+        return super().__call__(rate)
+
+    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, Tensor | None]:
+        _check_rates(rate)
+        return super().one_each(rate, with_slope=with_slope)
+
+
+def _check_rates(rate: Tensor) -> None:
+    if not bool((rate <= 1e9).all()):
+        raise _Diverged
 
 
 class Loop:
@@ -115,12 +133,13 @@ class Loop:
         parts = order.split(self.settings.batch_windows)[:MOST_STEPS]
         total = self.model.baseline.new_zeros(self.model.n_restarts)
         n_scored = 0
+        draw = _GuardedDraws(self.estimator, self.model.family, self.settings.n_draws, self.generator)
         for step, which in enumerate(parts):
             share = start_rate + (stop_rate - start_rate) * (step + 0.5) / len(parts)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.settings.learning_rate * self.rate_scale * share
             batch = self.windows.batch(which)
-            bound = elbo(self.model, batch, self._draw)
+            bound = elbo(self.model, batch, draw)
             by_restart = bound.total.mean(0).sum(0)
             # Restarts share no parameter, so the gradient of their sum is each one's own.
             loss = -(by_restart.sum() + bound.correction) / batch.n_scored + self._penalty()
@@ -133,12 +152,6 @@ class Loop:
             total += by_restart.detach()
             n_scored += batch.n_scored
         return total / n_scored
-
-    def _draw(self, expected: Tensor) -> Draws:
-        # Estimators refuse what is no rate; here it is the sign that a step went wrong.
-        if not bool((expected <= 1e9).all()):
-            raise _Diverged
-        return self.estimator.draw(expected, n_draws=self.settings.n_draws, generator=self.generator)
 
     def _penalty(self) -> Tensor:
         squares = self.model.visible_weights.square().sum() + self.model.hidden_weights.square().sum()

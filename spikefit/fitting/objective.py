@@ -8,7 +8,6 @@ only through their effect on later bins. The visible drive is computed once per 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,15 +16,10 @@ from torch import Tensor
 
 from spikefit.fitting.windows import WindowBatch
 from spikefit.models.coupling import history_features
+from spikefit.models.hidden_draws import DrawHidden, HardDraws
 from spikefit.models.likelihood import hidden_divergence, log_likelihood
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.models.spike_effect import effect_of_one_more
-from spikefit.prob.estimators import PathwiseDraws
-from spikefit.prob.poisson import sample_poisson
-from spikefit.prob.protocol import Draws
-from spikefit.prob.single import sample_occupancy
-
-DrawHidden = Callable[[Tensor], Draws]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +47,8 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     Args:
         model: with one or several restarts.
         batch: windows with `model.context` around their cores.
-        draw_hidden: turns the hidden counts' rates (window, restart, hidden, bin) into draws of them.
+        draw_hidden: turns the hidden counts' rates (window, restart, hidden, bin) into draws of them; a posterior that
+            reads its own spikes needs one that can draw in turn.
     """
     before, after = model.context
     n_lags, n_visible = model.n_lags, model.n_visible
@@ -61,8 +56,7 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     core_end = counts.shape[-1] - after
     # From here on bins start one window ahead of the core: hidden spikes there act on the core.
     history = history_features(counts[..., :core_end], model.basis)
-    log_rate = model.posterior(model.posterior.features(counts, history))
-    draws = draw_hidden(log_rate.exp())
+    log_rate, draws = model.posterior.draw(model.posterior.features(counts, history), draw_hidden)
     drive = model.hidden_drive(draws.counts) + model.visible_drive(history[..., n_lags:])
     observed = counts[..., before:core_end]
     visible = log_likelihood(drive[..., :n_visible, :], observed, batch.scored, model.link).sum(-1)
@@ -80,11 +74,6 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     return WindowElbo(visible, divergence, draws.correction(total, effect))
 
 
-def hard_draws(model: POGLMNetwork, n_draws: int, generator: torch.Generator) -> DrawHidden:
-    """Whole hidden counts from the model's own posterior, for scores."""
-    sample = sample_occupancy if model.family == "categorical" else sample_poisson
-
-    def draw(rate: Tensor) -> Draws:
-        return PathwiseDraws(sample(rate.expand(n_draws, *rate.shape), generator))
-
-    return draw
+def hard_draws(model: POGLMNetwork, n_draws: int, generator: torch.Generator) -> HardDraws:
+    """Whole hidden counts of the model's family, for scores."""
+    return HardDraws(model.family, n_draws, generator)

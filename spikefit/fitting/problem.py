@@ -41,6 +41,7 @@ class FitSettings:
     n_functions: int
     link: str
     family: str
+    posterior: str
     estimator: str
     temperature: float
     n_draws: int

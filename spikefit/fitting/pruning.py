@@ -38,7 +38,9 @@ def keep_hidden(model: POGLMNetwork, hidden: Int[Tensor, "restart kept"]) -> POG
         out.visible_weights[restart] = model.visible_weights[restart, rows]
         out.hidden_weights[restart] = model.hidden_weights[restart][rows][:, columns]
         for name, parameter in out.posterior.named_parameters():
-            parameter[restart] = model.posterior.get_parameter(name)[restart, units]
+            rows = model.posterior.get_parameter(name)[restart, units]
+            # A unit's own spikes are read by the posterior of the others.
+            parameter[restart] = rows[:, columns] if name == "own" else rows
     return out
 
 
@@ -55,8 +57,9 @@ def cost_of_removal(
     n_lags, n_visible, n_functions = model.n_lags, model.n_visible, model.basis.shape[1]
     end = batch.counts.shape[-1] - after
     history = history_features(batch.counts[..., :end], model.basis)
-    log_rate = model.posterior(model.posterior.features(batch.counts, history))
-    hidden = hard_draws(model, 2, generator)(log_rate.exp()).counts
+    posterior_features = model.posterior.features(batch.counts, history)
+    log_rate, draws = model.posterior.draw(posterior_features, hard_draws(model, 2, generator))
+    hidden = draws.counts
     features = history_features(hidden, model.basis)
     to_visible = model.hidden_weights[:, :n_visible]
     drive = model.visible_drive(history[..., n_lags:])[..., :n_visible, :] + to_visible @ features

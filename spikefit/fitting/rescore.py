@@ -15,6 +15,7 @@ from spikefit.fitting.split import N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS, sp
 from spikefit.fitting.windows import Windows
 from spikefit.models.common_drive import CommonDrive
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.models.posteriors import posterior_of
 from spikefit.spikes import Counts
 
 
@@ -74,7 +75,9 @@ def network_of(parameters: dict[str, NDArray[Any]], *, link: str, family: str) -
     basis = torch.from_numpy(np.asarray(parameters["basis"], dtype=np.float32))
     n_units, n_hidden_features = parameters["hidden_weights"].shape
     n_hidden = n_hidden_features // basis.shape[1]
-    model = POGLMNetwork(n_units - n_hidden, n_hidden, basis, link=link, family=family)
+    model = POGLMNetwork(
+        n_units - n_hidden, n_hidden, basis, link=link, family=family, posterior=posterior_of(parameters)
+    )
     for name, parameter in model.named_parameters():
         parameter[0] = torch.from_numpy(np.asarray(parameters[name]))
     return model

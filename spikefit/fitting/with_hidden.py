@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
-from spikefit.fitting.loop import LoopSettings
+from spikefit.fitting.loop import JUDGE_SEED, LoopSettings
+from spikefit.fitting.objective import hard_draws
 from spikefit.fitting.outcome import Array, FittedNetwork, notes_on
 from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem
 from spikefit.fitting.pruning import keep_hidden
@@ -22,15 +23,17 @@ from spikefit.fitting.residuals import ROTATIONS, residual_factors
 from spikefit.fitting.scores import poglm_nats
 from spikefit.fitting.start import start_from_factors
 from spikefit.fitting.training import Training, TrainingState, n_start
-from spikefit.fitting.windows import Windows
+from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.likelihood import posterior_mean
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.models.self_encoder import ForwardSelfPosterior
 from spikefit.prob.estimators import get_estimator
 from spikefit.prob.protocol import Estimator
 from spikefit.prob.single import single_spike_estimator
 
 FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
 STEPS_PER_PASS = 20
+MEAN_DRAWS = 32  # behind a posterior mean that has no closed form
 
 
 def train_candidate(
@@ -45,6 +48,7 @@ def train_candidate(
         problem.basis,
         link=settings.link,
         family=settings.family,
+        posterior=settings.posterior,
         n_restarts=settings.restarts,
     )
     n_train = problem.split.n_train
@@ -166,19 +170,31 @@ def poglm_outcome(
 
 @torch.no_grad()
 def posterior_counts(model: POGLMNetwork, windows: Windows) -> tuple[NDArray[np.int64], Array]:
-    """Posterior expected hidden counts of a model of one restart, in the windows' scored bins; (bin,), (bin, hidden)."""
+    """Posterior expected hidden counts of a model of one restart, in the windows' scored bins; (bin,), (bin, hidden).
+
+    Where the posterior reads its own spikes they are averages over draws, always the same ones.
+    """
     bins, rows = [], []
+    generator = torch.Generator(model.basis.device).manual_seed(JUDGE_SEED)
     per_batch = max(1, 8192 // max(1, windows.core))
     at = 0
     for batch in windows.batches(per_batch):
-        log_rate = model.posterior(model.posterior.features(batch.counts))[:, 0, :, model.n_lags :]
-        expected = posterior_mean(log_rate, model.family).double().cpu().numpy()
+        log_rate = _log_rates(model, batch, generator)[:, :, 0, :, model.n_lags :]
+        expected = posterior_mean(log_rate, model.family).double().mean(0).cpu().numpy()
         for one in expected:
             start, length = int(windows.starts[at]), int(windows.lengths[at])
             bins.append(np.arange(start, start + length))
             rows.append(one[:, :length].T)
             at += 1
     return np.concatenate(bins), np.concatenate(rows)
+
+
+def _log_rates(model: POGLMNetwork, batch: WindowBatch, generator: torch.Generator) -> Tensor:
+    """(draw, window, restart, hidden, bin); one draw where the rates do not depend on it."""
+    features = model.posterior.features(batch.counts)
+    if not isinstance(model.posterior, ForwardSelfPosterior):
+        return cast(Tensor, model.posterior(features))[None]
+    return model.posterior.draw(features, hard_draws(model, MEAN_DRAWS, generator))[0]
 
 
 @torch.no_grad()

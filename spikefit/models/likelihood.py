@@ -58,7 +58,7 @@ class _LogLikelihood(torch.autograd.Function):
 
 
 def hidden_divergence(
-    log_rate: Float[Tensor, "window restart hidden bin"],
+    log_rate: Float[Tensor, "*own_draw window restart hidden bin"],
     drive: Float[Tensor, "draw window restart hidden bin"],
     scored: Bool[Tensor, "window bin"] | None,
     *,
@@ -71,7 +71,7 @@ def hidden_divergence(
     spike with probability p = 1 − e^(−λ) and none otherwise, p log p − (1 − p) λ − p log f + f.
 
     Args:
-        log_rate: log λ.
+        log_rate: log λ; with a draw axis where the posterior reads its own spikes.
         drive: of the hidden units, given a sampled history.
         scored: which bins count; None for all.
         link: `softplus` or `exp`.
@@ -108,6 +108,7 @@ class _Divergence(torch.autograd.Function):
             mask = scored[:, None, None, :]
             value, by_log_rate, by_drive = value * mask, by_log_rate * mask, by_drive * mask
         ctx.save_for_backward(by_log_rate, by_drive)
+        ctx.same_for_all_draws = log_rate.ndim < drive.ndim
         return value.sum(-1)
 
     @staticmethod
@@ -115,4 +116,5 @@ class _Divergence(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         by_log_rate, by_drive = ctx.saved_tensors
         grad = grad[..., None]
-        return (by_log_rate * grad).sum(0), by_drive * grad, None, None, None
+        by_log_rate = by_log_rate * grad
+        return by_log_rate.sum(0) if ctx.same_for_all_draws else by_log_rate, by_drive * grad, None, None, None

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikefit.models.coupling import filters_from_weights, history_features
-from spikefit.models.encoder import ForwardBackwardPosterior
+from spikefit.models.posteriors import POSTERIORS
 
 
 class POGLMNetwork(nn.Module):
@@ -28,6 +28,7 @@ class POGLMNetwork(nn.Module):
         basis: (lag, basis); its device and dtype are the model's.
         link: `softplus` or `exp`.
         family: of the posterior over hidden counts, `poisson` or `categorical` (at most one spike per bin).
+        posterior: what it sees: `forward-backward`, `forward` or `forward-self`.
         n_restarts: independent sets of parameters.
     """
 
@@ -41,6 +42,7 @@ class POGLMNetwork(nn.Module):
         *,
         link: str,
         family: str = "poisson",
+        posterior: str = "forward-backward",
         n_restarts: int = 1,
     ) -> None:
         super().__init__()
@@ -50,7 +52,8 @@ class POGLMNetwork(nn.Module):
         self.baseline = nn.Parameter(basis.new_zeros(n_restarts, n_units))
         self.visible_weights = nn.Parameter(basis.new_zeros(n_restarts, n_units, n_visible * n_functions))
         self.hidden_weights = nn.Parameter(basis.new_zeros(n_restarts, n_units, n_hidden * n_functions))
-        self.posterior = ForwardBackwardPosterior(n_visible, n_hidden, basis, n_restarts)
+        self.posterior_name = posterior
+        self.posterior = POSTERIORS[posterior](n_visible, n_hidden, basis, n_restarts)
 
     @property
     def n_restarts(self) -> int:
@@ -78,6 +81,7 @@ class POGLMNetwork(nn.Module):
             self.basis,
             link=self.link,
             family=self.family,
+            posterior=self.posterior_name,
             n_restarts=self.n_restarts if n_restarts is None else n_restarts,
         )
 

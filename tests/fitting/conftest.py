@@ -46,11 +46,14 @@ def make_model() -> Callable[..., POGLMNetwork]:
         size: float = 0.4,
         link: str = "softplus",
         family: str = "poisson",
+        posterior: str = "forward-backward",
         dtype: torch.dtype = torch.float64,
     ) -> POGLMNetwork:
         generator = torch.Generator().manual_seed(seed)
         basis = torch.rand(n_lags, n_functions, dtype=dtype, generator=generator)
-        model = POGLMNetwork(n_visible, n_hidden, basis, link=link, family=family, n_restarts=n_restarts)
+        model = POGLMNetwork(
+            n_visible, n_hidden, basis, link=link, family=family, posterior=posterior, n_restarts=n_restarts
+        )
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 shift = -1.0 if name in ("baseline", "posterior.offset") else 0.0
@@ -102,6 +105,7 @@ def tiny_settings() -> Callable[..., FitSettings]:
             "n_functions": 2,
             "link": "softplus",
             "family": "poisson",
+            "posterior": "forward-backward",
             "estimator": "eat-cubic",
             "temperature": 0.5,
             "n_draws": 1,

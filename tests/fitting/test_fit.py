@@ -38,9 +38,14 @@ def test_the_couplings_of_a_simulated_network_are_found(tiny_settings: Settings)
     assert fit.notes == ()
 
 
-@pytest.mark.parametrize("family", ["poisson", "categorical"])
-def test_a_fit_with_hidden_units_has_all_its_parts(small_counts: Counts, tiny_settings: Settings, family: str) -> None:
-    fit = fit_network(small_counts, tiny_settings(hidden=(2,), family=family), device=CPU)
+@pytest.mark.parametrize(
+    ("family", "posterior"),
+    [("poisson", "forward-backward"), ("categorical", "forward-backward")],
+)
+def test_a_fit_with_hidden_units_has_all_its_parts(
+    small_counts: Counts, tiny_settings: Settings, family: str, posterior: str
+) -> None:
+    fit = fit_network(small_counts, tiny_settings(hidden=(2,), family=family, posterior=posterior), device=CPU)
     assert fit.n_hidden == fit.metrics["n_hidden"] == 2
     assert fit.coupling_filters.shape == (6, 6, 5)
     assert fit.hidden_count.shape == (len(fit.hidden_bins), 2)

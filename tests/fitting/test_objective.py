@@ -18,8 +18,10 @@ from spikefit.fitting.objective import elbo, hard_draws
 from spikefit.fitting.scores import glm_nats, poglm_nats
 from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.coupling import history_features
+from spikefit.models.hidden_draws import DrawHidden, EstimatorDraws
 from spikefit.models.likelihood import hidden_divergence
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.models.posteriors import POSTERIORS
 from spikefit.prob import Estimator, get_estimator, poisson_correction, poisson_log_prob
 from spikefit.prob.estimators import PathwiseDraws
 from spikefit.prob.single import occupancy, single_spike_estimator
@@ -43,9 +45,22 @@ def windows_of(model: POGLMNetwork, counts: Counts, core_bins: int, offsets: np.
     )
 
 
-def expected_as_drawn(expected: Tensor) -> PathwiseDraws:
+class ExpectedAsDrawn:
     """The expected counts themselves for draws: nothing is left to chance."""
-    return PathwiseDraws(expected[None])
+
+    n_draws = 1
+
+    def __call__(self, expected: Tensor) -> PathwiseDraws:
+        return PathwiseDraws(expected[None])
+
+    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, Tensor | None]:
+        return rate, torch.ones_like(rate) if with_slope else None
+
+    def gather(self, counts: Tensor, rate: Tensor) -> PathwiseDraws:
+        return PathwiseDraws(counts)
+
+
+expected_as_drawn = ExpectedAsDrawn()
 
 
 def totals(model: POGLMNetwork, windows: Windows) -> Tensor:
@@ -57,10 +72,11 @@ def totals(model: POGLMNetwork, windows: Windows) -> Tensor:
 # -- how the recording is cut ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("posterior", ["forward-backward", "forward"])
 def test_the_objective_does_not_move_with_the_length_of_the_windows(
-    make_model: MakeModel, segmented: MakeCounts
+    make_model: MakeModel, segmented: MakeCounts, posterior: str
 ) -> None:
-    model = make_model(3, 2, n_lags=4, n_restarts=2)
+    model = make_model(3, 2, n_lags=4, n_restarts=2, posterior=posterior)
     counts = segmented([700, 90, 1301])
     whole = totals(model, windows_of(model, counts, 10_000)).sum(0)
     for core_bins in (650, 325, 50, 7):
@@ -71,6 +87,22 @@ def test_the_objective_does_not_move_with_the_length_of_the_windows(
     islands = np.append(np.unique(edges), counts.segment_offsets[-1])
     cut_off = totals(model, windows_of(model, counts, 50, offsets=islands)).sum(0)
     assert ((cut_off - whole).abs() > 1.0).all()
+
+
+def test_hidden_units_that_see_themselves_forget_how_their_window_began(
+    make_model: MakeModel, segmented: MakeCounts
+) -> None:
+    """They start silent, one history window ahead of the scored bins; what is left of it there is small."""
+    model = make_model(3, 2, n_lags=4, n_restarts=2, posterior="forward-self")
+    counts = segmented([700, 90, 1301])
+    whole = totals(model, windows_of(model, counts, 10_000)).sum(0)
+    moved = [
+        (totals(model, windows_of(model, counts, core_bins)).sum(0) / whole - 1).abs().max().item()
+        for core_bins in (650, 325, 7)
+    ]
+    assert moved[0] < 0.001
+    assert moved[1] < 0.003
+    assert moved[2] > 0.03  # with hardly anything but beginnings it would show
 
 
 @pytest.mark.statistical
@@ -199,8 +231,14 @@ class Tiny:
 
     @property
     def rate(self) -> Tensor:
-        """(hidden, bin): one bin of context and the two scored ones."""
-        return self.model.posterior(self.model.posterior.features(self.batch.counts))[0, 0].exp()
+        """(configuration, hidden, bin), given the configuration: one bin of context and the two scored ones."""
+        posterior = self.model.posterior
+        log_rate, _ = posterior.draw(posterior.features(self.batch.counts), Given(self.table()))
+        return log_rate.expand(len(self.configurations()), 1, 1, -1, -1)[:, 0, 0].exp()
+
+    def table(self) -> Tensor:
+        """The configurations as draws, (draw, hidden, bin); nothing in the last bin, which acts on nothing."""
+        return torch.nn.functional.pad(self.configurations(), (0, 1))
 
     def configurations(self) -> Tensor:
         """All counts of the hidden units in the bin before and in the first scored bin; (configuration, hidden, 2)."""
@@ -210,14 +248,36 @@ class Tiny:
 
     def weights(self) -> Tensor:
         """q of every configuration."""
-        rate, z = self.rate[:, :2], self.configurations()
+        rate, z = self.rate[:, :, :2], self.configurations()
         if self.model.family == "categorical":
             return torch.where(z > 0, -torch.expm1(-rate), torch.exp(-rate)).prod(2).prod(1)
         return poisson_log_prob(rate, z).sum((1, 2)).exp()
 
 
-def make_tiny(make_model: MakeModel, family: str) -> Tiny:
-    model = make_model(2, 2, n_lags=1, n_functions=1, size=0.7, seed=11, family=family)
+@dataclasses.dataclass
+class Given:
+    """Counts from a table, one draw a row, whatever their rates; all at once or bin by bin."""
+
+    table: Tensor
+    asked: int = 0
+
+    @property
+    def n_draws(self) -> int:
+        return len(self.table)
+
+    def __call__(self, rate: Tensor) -> PathwiseDraws:
+        return PathwiseDraws(self.table[:, None, None])
+
+    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, Tensor | None]:
+        self.asked += 1
+        return self.table[None, ..., self.asked - 1], None
+
+    def gather(self, counts: Tensor, rate: Tensor) -> PathwiseDraws:
+        return PathwiseDraws(counts)
+
+
+def make_tiny(make_model: MakeModel, family: str, posterior: str = "forward-backward") -> Tiny:
+    model = make_model(2, 2, n_lags=1, n_functions=1, size=0.7, seed=11, family=family, posterior=posterior)
     with torch.no_grad():
         model.posterior.offset.fill_(-0.7)
     counts = torch.tensor([[[1.0, 0, 2, 1, 0], [0, 1, 0, 3, 1]]], dtype=torch.float64)
@@ -235,6 +295,11 @@ def tiny_of_a_family(make_model: MakeModel, request: pytest.FixtureRequest) -> T
     return make_tiny(make_model, request.param)
 
 
+@pytest.fixture(params=list(itertools.product(["poisson", "categorical"], POSTERIORS)), ids="-".join)
+def tiny_of_a_kind(make_model: MakeModel, request: pytest.FixtureRequest) -> Tiny:
+    return make_tiny(make_model, *request.param)
+
+
 def written_out(tiny: Tiny) -> tuple[float, float]:
     """The bound and the log-evidence of the two scored bins, from the model's definition, in NumPy."""
     model = tiny.model
@@ -247,13 +312,13 @@ def written_out(tiny: Tiny) -> tuple[float, float]:
     z = tiny.configurations().numpy()
     value = np.zeros(len(z))
     law = (lambda x, own: stats.bernoulli.pmf(x, -np.expm1(-own))) if binary else stats.poisson.pmf
-    weight = law(z[:, :, 0], rate[:, 0]).prod(axis=1)
+    weight = law(z[:, :, 0], rate[:, :, 0]).prod(axis=1)
     joint = weight.copy()
-    weight = weight * law(z[:, :, 1], rate[:, 1]).prod(axis=1)
+    weight = weight * law(z[:, :, 1], rate[:, :, 1]).prod(axis=1)
     for place in range(2):  # the first scored bin is bin 2 of x
         past = np.concatenate([np.broadcast_to(x[:, 1 + place], (len(z), n)), z[:, :, place]], axis=1)
         expected = np.logaddexp(0, baseline + past @ filters.T)
-        seen, prior, own = x[:, 2 + place], expected[:, n:], rate[:, 1 + place]
+        seen, prior, own = x[:, 2 + place], expected[:, n:], rate[:, :, 1 + place]
         log_visible = (stats.poisson.logpmf(seen, expected[:, :n]) + special.gammaln(seen + 1)).sum(axis=1)
         possible = np.arange(2 if binary else 40)[:, None, None]
         q = np.broadcast_to(law(possible, own), (len(possible), *prior.shape))
@@ -266,13 +331,7 @@ def written_out(tiny: Tiny) -> tuple[float, float]:
 
 def at_configurations(tiny: Tiny) -> Tensor:
     """The bound of every configuration by the code that trains."""
-    n = tiny.model.n_hidden
-
-    def draw(expected: Tensor) -> PathwiseDraws:
-        table = torch.cat([tiny.configurations(), torch.zeros(len(tiny.configurations()), n, 1).double()], dim=2)
-        return PathwiseDraws(table[:, None, None])
-
-    return elbo(tiny.model, tiny.batch, draw).total[:, 0, 0]
+    return elbo(tiny.model, tiny.batch, Given(tiny.table())).total[:, 0, 0]
 
 
 def exact_gradient(tiny: Tiny) -> Tensor:
@@ -287,19 +346,23 @@ def take_gradient(model: POGLMNetwork) -> Tensor:
     return torch.cat([part.flatten() for part in parts])
 
 
-def test_the_bound_equals_its_definition_and_lies_below_the_evidence(tiny_of_a_family: Tiny) -> None:
-    tiny = tiny_of_a_family
+def test_the_bound_equals_its_definition_and_lies_below_the_evidence(tiny_of_a_kind: Tiny) -> None:
+    tiny = tiny_of_a_kind
     bound, evidence = written_out(tiny)
     enumerated = (tiny.weights() * at_configurations(tiny)).sum().item()
     assert tiny.weights().sum().item() == pytest.approx(1, abs=1e-8)
     assert enumerated == pytest.approx(bound, abs=1e-6)
     assert bound < evidence - 0.01
+    if tiny.model.posterior_name == "forward-self":  # the twin: as if no hidden spike were seen by the posterior
+        with torch.no_grad():
+            tiny.model.posterior.get_parameter("own").zero_()
+        assert abs(written_out(tiny)[0] - bound) > 0.01
 
 
 @pytest.mark.statistical
-def test_hard_draws_estimate_the_bound(tiny_of_a_family: Tiny, assert_mean: Callable[..., None]) -> None:
+def test_hard_draws_estimate_the_bound(tiny_of_a_kind: Tiny, assert_mean: Callable[..., None]) -> None:
     """Six standard errors: one false alarm in five hundred million."""
-    tiny = tiny_of_a_family
+    tiny = tiny_of_a_kind
     bound, evidence = written_out(tiny)
     draws = (
         elbo(tiny.model, tiny.batch, hard_draws(tiny.model, 40_000, torch.Generator().manual_seed(2)))
@@ -311,7 +374,7 @@ def test_hard_draws_estimate_the_bound(tiny_of_a_family: Tiny, assert_mean: Call
         assert_mean(draws, torch.tensor(evidence))
 
 
-def sampled_gradients(tiny: Tiny, draw: Callable[[Tensor], object], n_batches: int) -> Tensor:
+def sampled_gradients(tiny: Tiny, draw: DrawHidden, n_batches: int) -> Tensor:
     """Gradients of independent batches of many copies of the window, per copy."""
     copies = 400
     batch = WindowBatch(tiny.batch.counts.expand(copies, -1, -1).contiguous(), None, 2 * copies)
@@ -331,19 +394,21 @@ def estimator_for(model: POGLMNetwork, name: str, temperature: float = 0.5) -> E
 @pytest.mark.statistical
 @pytest.mark.parametrize("name", ["score", "exact"])
 def test_the_unbiased_estimators_have_the_enumerated_gradient(
-    tiny_of_a_family: Tiny, assert_mean: Callable[..., None], name: str
+    tiny_of_a_kind: Tiny, assert_mean: Callable[..., None], name: str
 ) -> None:
     """Every parameter within six standard errors: one false alarm in ten million."""
-    tiny = tiny_of_a_family
+    tiny = tiny_of_a_kind
+    if name == "exact" and tiny.model.posterior_name == "forward-self":
+        pytest.skip("refused: a spike changes the later posterior")
     exact = exact_gradient(tiny)
     generator = torch.Generator().manual_seed(3)
     estimator = estimator_for(tiny.model, name)
-    found = sampled_gradients(tiny, lambda rate: estimator.draw(rate, n_draws=4, generator=generator), 60)
+    found = sampled_gradients(tiny, EstimatorDraws(estimator, tiny.model.family, 4, generator), 60)
     moving = found.std(0) > 1e-12
     torch.testing.assert_close(found.mean(0)[~moving], exact[~moving], rtol=1e-6, atol=1e-6)
     assert_mean(found[:, moving], exact[moving])
     # Without its correction the gradient of the posterior is wrong, and that is seen.
-    plain = sampled_gradients(tiny, lambda rate: hard_draws(tiny.model, 4, generator)(rate.detach()), 60)
+    plain = sampled_gradients(tiny, hard_draws(tiny.model, 4, generator), 60)
     with pytest.raises(AssertionError, match="standard errors"):
         assert_mean(plain[:, moving], exact[moving])
 
@@ -425,17 +490,25 @@ def test_the_effect_of_a_spike_is_what_trying_it_shows(
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("name", ["eat-cubic", "eat-sigmoid"])
-def test_soft_counts_come_close_to_the_enumerated_gradient(tiny_of_a_family: Tiny, name: str) -> None:
+def test_soft_counts_come_close_to_the_enumerated_gradient(tiny_of_a_kind: Tiny, name: str) -> None:
     """Soft counts are biased by design; at a sharp edge little is left of it."""
-    tiny = tiny_of_a_family
-    exact = exact_gradient(tiny)
+    tiny = tiny_of_a_kind
+    # Of the posterior's own parameters: the others hardly need the path through the draws.
+    of_posterior = sum(p.numel() for n, p in tiny.model.named_parameters() if n.startswith("posterior."))
+    exact = exact_gradient(tiny)[-of_posterior:]
     estimator = estimator_for(tiny.model, name, 0.1)
     generator = torch.Generator().manual_seed(5)
-    found = sampled_gradients(tiny, lambda rate: estimator.draw(rate, n_draws=4, generator=generator), 60).mean(0)
-    assert torch.nn.functional.cosine_similarity(found, exact, dim=0) > 0.995
-    assert (found - exact).norm() < 0.1 * exact.norm()
-    without = sampled_gradients(tiny, lambda rate: hard_draws(tiny.model, 4, generator)(rate.detach()), 20).mean(0)
-    assert (without - exact).norm() > 0.1 * exact.norm()
+
+    def error(draw: DrawHidden, n_batches: int) -> tuple[float, float]:
+        found = sampled_gradients(tiny, draw, n_batches).mean(0)[-of_posterior:]
+        cosine = torch.nn.functional.cosine_similarity(found, exact, dim=0).item()
+        return cosine, ((found - exact).norm() / exact.norm()).item()
+
+    cosine, off = error(EstimatorDraws(estimator, tiny.model.family, 4, generator), 60)
+    assert cosine > 0.999
+    assert off < 0.05
+    _, off = error(hard_draws(tiny.model, 4, generator), 20)
+    assert off > 0.1
 
 
 # -- judging ---------------------------------------------------------------------------------------------------------

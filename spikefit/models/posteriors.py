@@ -1,0 +1,22 @@
+"""All posteriors by name, and which of them a fit's parameters belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from spikefit.models.encoder import ForwardBackwardPosterior, ForwardPosterior
+from spikefit.models.self_encoder import ForwardSelfPosterior
+
+POSTERIORS: dict[str, type[ForwardPosterior]] = {
+    "forward-backward": ForwardBackwardPosterior,
+    "forward": ForwardPosterior,
+    "forward-self": ForwardSelfPosterior,
+}
+
+
+def posterior_of(parameter_names: Iterable[str]) -> str:
+    """The posterior that parameters of these names belong to, as a fit has left them."""
+    names = set(parameter_names)
+    if "posterior.own" in names:
+        return "forward-self"
+    return "forward-backward" if "posterior.future" in names else "forward"

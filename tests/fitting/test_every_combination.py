@@ -1,0 +1,73 @@
+"""Every posterior with every family and every estimator trains, or is refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from spikefit.config import Config
+from spikefit.config.sections import GradientConfig, ModelConfig
+from spikefit.errors import ConfigError
+from spikefit.fitting.loop import Loop, LoopSettings, judge
+from spikefit.fitting.problem import FitSettings
+from spikefit.fitting.windows import Windows
+from spikefit.fitting.with_hidden import choose_estimator
+from spikefit.models.poglm import POGLMNetwork
+from spikefit.spikes import Counts
+
+POSTERIORS = get_args(ModelConfig.model_fields["posterior"].annotation)
+FAMILIES = get_args(ModelConfig.model_fields["family"].annotation)
+ESTIMATORS = get_args(GradientConfig.model_fields["estimator"].annotation)
+REFUSED = {("forward-self", "exact"): "needs the posterior of all later bins to stay as it is"}
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_it_trains_or_is_refused_with_the_reason(
+    make_model: Callable[..., POGLMNetwork],
+    segmented: Callable[..., Counts],
+    tiny_settings: Callable[..., FitSettings],
+    posterior: str,
+    family: str,
+    estimator: str,
+) -> None:
+    reason = REFUSED.get((posterior, estimator))
+    if reason is not None:
+        with pytest.raises(ConfigError, match=reason):
+            Config().replace(posterior=posterior, family=family, estimator=estimator)
+        return
+    config = Config().replace(posterior=posterior, family=family, estimator=estimator, draws=2)
+    assert config.model.posterior == posterior
+    settings = tiny_settings(posterior=posterior, family=family, estimator=estimator)
+    model = make_model(3, 2, n_restarts=2, family=family, posterior=posterior, dtype=torch.float32)
+    counts = segmented([60, 45])
+    windows = Windows(
+        torch.from_numpy(np.ascontiguousarray(counts.counts.T)),
+        counts.segment_offsets,
+        np.stack([counts.segment_offsets[:-1] + model.n_lags, counts.segment_offsets[1:]], axis=1),
+        context=model.context,
+        core_bins=25,
+    )
+    loop = Loop(
+        model,
+        windows,
+        estimator=choose_estimator(settings),
+        settings=LoopSettings(learning_rate=0.03, n_draws=2, ridge=1.0, batch_windows=2),
+        generator=torch.Generator().manual_seed(0),
+        shuffle=torch.Generator().manual_seed(0),
+        name_unit=str,
+    )
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    start = judge(model, windows, n_draws=20).sum(0)
+    for _ in range(2):
+        assert torch.isfinite(loop.epoch(1.0, 1.0)).all()
+    assert loop.rate_scale == 1.0  # no step had to be taken back
+    for name, parameter in model.named_parameters():
+        assert not torch.equal(parameter, before[name]), name
+    # Ten steps from random parameters go uphill in both restarts.
+    assert (judge(model, windows, n_draws=20).sum(0) > start).all()
