@@ -54,18 +54,10 @@ class _Diverged(Exception):
 class _GuardedDraws(EstimatorDraws):
     """Estimators refuse what is no rate; here it is the sign that a step went wrong."""
 
-    def __call__(self, rate: Tensor) -> Draws:
-        _check_rates(rate)
-        return super().__call__(rate)
-
-    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, Tensor | None]:
-        _check_rates(rate)
-        return super().one_each(rate, with_slope=with_slope)
-
-
-def _check_rates(rate: Tensor) -> None:
-    if not bool((rate <= 1e9).all()):
-        raise _Diverged
+    def draw(self, rate: Tensor, n_draws: int) -> Draws:
+        if not bool((rate <= 1e9).all()):
+            raise _Diverged
+        return super().draw(rate, n_draws)
 
 
 class Loop:

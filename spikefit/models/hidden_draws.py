@@ -7,7 +7,7 @@ rates that already differ from draw to draw, and puts the draws together in the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -17,9 +17,22 @@ from torch import Tensor
 from spikefit.prob.estimators import PathwiseDraws, ScoreDraws
 from spikefit.prob.poisson import poisson_log_prob, sample_poisson
 from spikefit.prob.protocol import Draws, Estimator
-from spikefit.prob.single import sample_occupancy, single_log_prob
+from spikefit.prob.single import BinaryGumbelEstimator, FirstArrivalEstimator, sample_occupancy, single_log_prob
 
 DrawHidden = Callable[[Tensor], Draws]
+
+
+@runtime_checkable
+class Turns(Protocol):
+    """One run through the bins."""
+
+    def counts(self, bin_: int, rate: Tensor) -> Tensor:
+        """One count for every rate of a bin; bins come in their order."""
+        ...
+
+    def slopes(self, rates: Float[Tensor, "bin *shape"]) -> Float[Tensor, "bin *shape"] | None:
+        """Afterwards: the derivative of each count in its own rate; None where whole counts have none."""
+        ...
 
 
 @runtime_checkable
@@ -35,16 +48,8 @@ class DrawsInTurn(Protocol):
 
     def __call__(self, rate: Tensor) -> Draws: ...
 
-    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, Tensor | None]:
-        """One count for every rate, without a graph.
-
-        Args:
-            rate: of any shape.
-            with_slope: whether a derivative is wanted.
-
-        Returns:
-            Counts, and their derivative in their own rates; None where counts have none or it is not wanted.
-        """
+    def turns(self, like: Float[Tensor, "bin *shape"], *, with_slopes: bool) -> Turns:
+        """Begin a run through bins of the shape, type and device of `like`."""
         ...
 
     def gather(self, counts: Float[Tensor, "draw *shape"], rate: Float[Tensor, "draw *shape"]) -> Draws:
@@ -69,8 +74,8 @@ class HardDraws:
     def __call__(self, rate: Tensor) -> Draws:
         return PathwiseDraws(self._sample(rate.expand(self.n_draws, *rate.shape)))
 
-    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, Tensor | None]:
-        return self._sample(rate), None
+    def turns(self, like: Tensor, *, with_slopes: bool) -> Turns:
+        return _WholeTurns(self._sample)
 
     def gather(self, counts: Tensor, rate: Tensor) -> Draws:
         return PathwiseDraws(counts)
@@ -96,18 +101,20 @@ class EstimatorDraws:
     generator: torch.Generator
 
     def __call__(self, rate: Tensor) -> Draws:
-        return self.estimator.draw(rate, n_draws=self.n_draws, generator=self.generator)
+        return self.draw(rate, self.n_draws)
 
-    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, Tensor | None]:
+    def draw(self, rate: Tensor, n_draws: int) -> Draws:
+        """So many draws of every rate."""
+        return self.estimator.draw(rate, n_draws=n_draws, generator=self.generator)
+
+    def turns(self, like: Tensor, *, with_slopes: bool) -> Turns:
         if self.estimator.whole_counts:
-            return HardDraws(self.family, 1, self.generator).one_each(rate, with_slope=False)
-        if not with_slope:
-            return self.estimator.draw(rate, n_draws=1, generator=self.generator).counts[0], None
-        with torch.enable_grad():
-            leaf = rate.detach().requires_grad_()
-            counts = self.estimator.draw(leaf, n_draws=1, generator=self.generator).counts[0]
-            (slope,) = torch.autograd.grad(counts.sum(), leaf)
-        return counts.detach(), slope
+            return HardDraws(self.family, 1, self.generator).turns(like, with_slopes=False)
+        if isinstance(self.estimator, FirstArrivalEstimator | BinaryGumbelEstimator):
+            return _RelaxedTurns(
+                self.estimator, self.estimator.noise(torch.empty_like(like), self.generator), with_slopes
+            )
+        return _EstimatorTurns(self, with_slopes)
 
     def gather(self, counts: Tensor, rate: Tensor) -> Draws:
         if not self.estimator.whole_counts:
@@ -115,3 +122,55 @@ class EstimatorDraws:
         # The chance of a whole train of counts is the product over bins, each given what was drawn before it.
         log_prob = single_log_prob if self.family == "categorical" else poisson_log_prob
         return ScoreDraws(counts, log_prob(rate, counts))
+
+
+@dataclass(frozen=True)
+class _WholeTurns:
+    sample: Callable[[Tensor], Tensor]
+
+    def counts(self, bin_: int, rate: Tensor) -> Tensor:
+        return self.sample(rate)
+
+    def slopes(self, rates: Tensor) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class _RelaxedTurns:
+    """All noise drawn beforehand, all slopes taken afterwards: little is left to do in a bin."""
+
+    estimator: FirstArrivalEstimator | BinaryGumbelEstimator
+    noise: Float[Tensor, "bin *shape"]
+    with_slopes: bool
+
+    def counts(self, bin_: int, rate: Tensor) -> Tensor:
+        return self.estimator.relax(rate, self.noise[bin_])
+
+    def slopes(self, rates: Tensor) -> Tensor | None:
+        if not self.with_slopes:
+            return None
+        with torch.enable_grad():
+            leaf = rates.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.estimator.relax(leaf, self.noise).sum(), leaf)
+        return slope
+
+
+@dataclass(frozen=True)
+class _EstimatorTurns:
+    """Draws whose noise depends on the rate: value and slope come bin by bin."""
+
+    draws: EstimatorDraws
+    with_slopes: bool
+    found: list[Tensor] = field(default_factory=list)
+
+    def counts(self, bin_: int, rate: Tensor) -> Tensor:
+        if not self.with_slopes:
+            return self.draws.draw(rate, 1).counts[0]
+        with torch.enable_grad():
+            leaf = rate.detach().requires_grad_()
+            counts = self.draws.draw(leaf, 1).counts[0]
+            self.found.append(torch.autograd.grad(counts.sum(), leaf)[0])
+        return counts.detach()
+
+    def slopes(self, rates: Tensor) -> Tensor | None:
+        return torch.stack(self.found) if self.with_slopes else None

@@ -93,26 +93,24 @@ def _advance(
     outside = visible.permute(3, 1, 0, 2).repeat(1, 1, n_draws, 1)
     kernel = filters.flip(3).permute(0, 3, 2, 1).reshape(n_restarts, n_lags * n_hidden, n_hidden)
     counts = visible.new_zeros(n_restarts, n_draws * n_windows, (n_lags + n_bins) * n_hidden)
-    slopes: list[Tensor] = []
+    turns = draw_hidden.turns(outside, with_slopes=with_slope)
     for bin_ in range(n_bins):
         first = bin_ * n_hidden
         behind = counts[:, :, first : first + n_lags * n_hidden]
         drive = torch.baddbmm(outside[bin_], behind, kernel)
-        drawn, slope = draw_hidden.one_each(_rate(drive), with_slope=with_slope)
         first += n_lags * n_hidden
-        counts[:, :, first : first + n_hidden] = drawn
-        if slope is not None:
-            outside[bin_] = drive  # its place is free, and the slope of the rate is taken for all bins at once
-            slopes.append(slope)
+        counts[:, :, first : first + n_hidden] = turns.counts(bin_, _rate(drive))
+        outside[bin_] = drive  # its place is free, and slopes are taken for all bins at once
 
     def as_draws(rows: Tensor) -> Tensor:  # from (restart, row, bin, hidden)
         by_draw = rows.unflatten(1, (n_draws, n_windows))
         return by_draw.permute(1, 2, 0, 4, 3).contiguous()
 
     drawn = as_draws(counts.unflatten(2, (n_lags + n_bins, n_hidden))[:, :, n_lags:])
-    if not slopes:
+    slopes = turns.slopes(_rate(outside))
+    if slopes is None:
         return drawn, None
-    return drawn, as_draws((torch.stack(slopes) * _rate_slope(outside)).permute(1, 2, 0, 3))
+    return drawn, as_draws((slopes * _rate_slope(outside)).permute(1, 2, 0, 3))
 
 
 class _InTurn(torch.autograd.Function):

@@ -61,12 +61,19 @@ class FirstArrivalEstimator:
         self, expected_count: Shaped[Tensor, "*shape"], *, n_draws: int, generator: torch.Generator | None = None
     ) -> PathwiseDraws:
         check_generator(generator, expected_count.device)
+        noise = self.noise(expected_count.new_empty(n_draws, *expected_count.shape), generator)
+        return PathwiseDraws(self.relax(expected_count, noise))
+
+    def noise(self, empty: Tensor, generator: torch.Generator | None) -> Tensor:
+        """What is random about a draw: the first arrival at unit rate, written into `empty`."""
+        return empty.exponential_(generator=generator)
+
+    def relax(self, expected_count: Tensor, noise: Tensor) -> Tensor:
+        """The draw, given what is random about it."""
         edge = get_edge(self.edge)
-        gaps = torch.empty(n_draws, *expected_count.shape, dtype=expected_count.dtype, device=expected_count.device)
-        gaps.exponential_(generator=generator)
         # Arrivals far behind the bin count nothing, and would only overflow where λ is tiny.
-        distance = (1 - gaps / expected_count.clamp(min=SMALLEST_RATE)) / self.temperature
-        return PathwiseDraws(edge.step(distance.clamp(-edge.reach, edge.reach)))
+        distance = (1 - noise / expected_count.clamp(min=SMALLEST_RATE)) / self.temperature
+        return edge.step(distance.clamp(-edge.reach, edge.reach))
 
 
 @dataclass(frozen=True)
@@ -86,18 +93,19 @@ class BinaryGumbelEstimator:
         self, expected_count: Shaped[Tensor, "*shape"], *, n_draws: int, generator: torch.Generator | None = None
     ) -> PathwiseDraws:
         check_generator(generator, expected_count.device)
-        uniform = torch.rand(
-            n_draws,
-            *expected_count.shape,
-            dtype=expected_count.dtype,
-            device=expected_count.device,
-            generator=generator,
-        )
-        tiny = torch.finfo(expected_count.dtype).eps
-        logistic = torch.logit(uniform, eps=tiny)
+        noise = self.noise(expected_count.new_empty(n_draws, *expected_count.shape), generator)
+        return PathwiseDraws(self.relax(expected_count, noise))
+
+    def noise(self, empty: Tensor, generator: torch.Generator | None) -> Tensor:
+        """What is random about a draw: the difference of two Gumbel numbers, written into `empty`."""
+        uniform = empty.uniform_(generator=generator)
+        return torch.logit(uniform, eps=torch.finfo(empty.dtype).eps)
+
+    def relax(self, expected_count: Tensor, noise: Tensor) -> Tensor:
+        """The draw, given what is random about it."""
         rate = expected_count.clamp(min=SMALLEST_RATE)
         log_odds = rate + torch.log(occupancy(rate))
-        return PathwiseDraws(torch.sigmoid((log_odds + logistic) / self.temperature))
+        return torch.sigmoid((log_odds + noise) / self.temperature)
 
 
 def single_log_prob(expected_count: Tensor, counts: Tensor) -> Tensor:

@@ -53,8 +53,14 @@ class ExpectedAsDrawn:
     def __call__(self, expected: Tensor) -> PathwiseDraws:
         return PathwiseDraws(expected[None])
 
-    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, Tensor | None]:
-        return rate, torch.ones_like(rate) if with_slope else None
+    def turns(self, like: Tensor, *, with_slopes: bool) -> ExpectedAsDrawn:
+        return self
+
+    def counts(self, bin_: int, rate: Tensor) -> Tensor:
+        return rate
+
+    def slopes(self, rates: Tensor) -> Tensor:
+        return torch.ones_like(rates)
 
     def gather(self, counts: Tensor, rate: Tensor) -> PathwiseDraws:
         return PathwiseDraws(counts)
@@ -259,7 +265,6 @@ class Given:
     """Counts from a table, one draw a row, whatever their rates; all at once or bin by bin."""
 
     table: Tensor
-    asked: int = 0
 
     @property
     def n_draws(self) -> int:
@@ -268,9 +273,14 @@ class Given:
     def __call__(self, rate: Tensor) -> PathwiseDraws:
         return PathwiseDraws(self.table[:, None, None])
 
-    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, Tensor | None]:
-        self.asked += 1
-        return self.table[None, ..., self.asked - 1], None
+    def turns(self, like: Tensor, *, with_slopes: bool) -> Given:
+        return self
+
+    def counts(self, bin_: int, rate: Tensor) -> Tensor:
+        return self.table[None, ..., bin_]
+
+    def slopes(self, rates: Tensor) -> None:
+        return None
 
     def gather(self, counts: Tensor, rate: Tensor) -> PathwiseDraws:
         return PathwiseDraws(counts)

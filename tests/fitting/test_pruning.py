@@ -33,8 +33,14 @@ class Expected:
     def __call__(self, rate: Tensor) -> PathwiseDraws:
         return PathwiseDraws(rate[None])
 
-    def one_each(self, rate: Tensor, *, with_slope: bool) -> tuple[Tensor, None]:
-        return rate, None
+    def turns(self, like: Tensor, *, with_slopes: bool) -> Expected:
+        return self
+
+    def counts(self, bin_: int, rate: Tensor) -> Tensor:
+        return rate
+
+    def slopes(self, rates: Tensor) -> None:
+        return None
 
     def gather(self, counts: Tensor, rate: Tensor) -> PathwiseDraws:
         return PathwiseDraws(counts)
