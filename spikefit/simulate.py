@@ -1,11 +1,12 @@
 """Networks whose answer is known: Poisson units with coupling filters, some of them never recorded.
 
-A simulated network is the model of the fit itself (softplus or exp link, causal filters), so what a fit should find is
+A simulated network is the model of the fit itself (link included, causal filters), so what a fit should find is
 known to the last number. Everything here is numpy in float64 and is drawn from one seed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import UsageError
+from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.spikes import Counts, SpikeTrains
 
 Array = NDArray[np.float64]
@@ -45,7 +47,7 @@ class Network:
         baseline: drive with nobody spiking; (unit,).
         n_visible: the first `n_visible` units are recorded, the rest are hidden.
         bin_width_s: bin width in seconds.
-        link: `softplus` or `exp`.
+        link: `softplus`, `exp` or `sigmoid`.
         common_drive: of the recorded population, where the network has one.
     """
 
@@ -134,7 +136,7 @@ def random_network(
         fan_out: share of visible units that each driver excites.
         driver_strength: typical size of a driver's coupling, summed over lags.
         driver_rate_hz: firing rate of the drivers.
-        link: `softplus` or `exp`.
+        link: `softplus`, `exp` or `sigmoid`.
 
     Raises:
         UsageError: for sizes, rates or shares outside their range.
@@ -163,7 +165,12 @@ def random_network(
     filters = connectivity[:, :, None] * shapes
     refractory = -3.0 * np.exp(-lags_s / 0.01)
     filters[np.arange(n_units), np.arange(n_units)] = refractory
-    baseline = np.log(rates * bin_width_s) if link == "exp" else _softplus_inverse(rates * bin_width_s)
+    if link == "sigmoid" and rates.max() * bin_width_s >= HIGHEST_MEAN_SHARE * SIGMOID_CEILING:
+        raise UsageError(
+            f"a unit would fire {rates.max() * bin_width_s:.1f} spikes per bin; the sigmoid link ends at {SIGMOID_CEILING:g}.",
+            hint="take smaller bins, lower rates or another link",
+        )
+    baseline = _LINK_INVERSES[link](rates * bin_width_s)
     return Network(filters, baseline, n_visible, bin_width_s, link)
 
 
@@ -189,7 +196,7 @@ def simulate(network: Network, *, duration_s: float, seed: int, input_drive: Arr
     ring = np.zeros((n_lags, network.n_units))
     order = (np.arange(n_lags)[None, :] + np.arange(n_lags)[:, None]) % n_lags
     counts = np.zeros((n_bins, network.n_units), dtype=np.uint8)
-    link = np.exp if network.link == "exp" else _softplus
+    link = _LINKS[network.link]
     common = network.common_drive
     trace = np.zeros(0 if common is None else len(common.decay))
     for t in range(n_bins):
@@ -229,6 +236,22 @@ def _softplus(drive: Array) -> Array:
 
 def _softplus_inverse(expected_count: Array) -> Array:
     return np.asarray(expected_count + np.log(-np.expm1(-expected_count)))
+
+
+def _sigmoid(drive: Array) -> Array:
+    return np.asarray(SIGMOID_CEILING * np.exp(-np.logaddexp(0.0, -drive)))
+
+
+def _sigmoid_inverse(expected_count: Array) -> Array:
+    return np.asarray(np.log(expected_count) - np.log(SIGMOID_CEILING - expected_count))
+
+
+_LINKS: dict[str, Callable[[Array], Array]] = {"softplus": _softplus, "exp": np.exp, "sigmoid": _sigmoid}
+_LINK_INVERSES: dict[str, Callable[[Array], Array]] = {
+    "softplus": _softplus_inverse,
+    "exp": np.log,
+    "sigmoid": _sigmoid_inverse,
+}
 
 
 def _as_counts(counts: NDArray[np.uint8], bin_width_s: float, prefix: str) -> Counts:

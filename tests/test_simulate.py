@@ -11,6 +11,13 @@ from spikefit.simulate import Network, random_network, simulate
 WIDTH_S = 0.01
 
 
+EXPECTED = {
+    "softplus": lambda drive: np.logaddexp(0, drive),
+    "exp": np.exp,
+    "sigmoid": lambda drive: 5 / (1 + np.exp(-drive)),
+}
+
+
 def network(
     filters: np.ndarray, baseline: list[float], n_visible: int | None = None, link: str = "softplus"
 ) -> Network:
@@ -18,12 +25,12 @@ def network(
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("link", ["softplus", "exp"])
+@pytest.mark.parametrize("link", EXPECTED)
 def test_uncoupled_units_are_poisson_at_the_count_their_baseline_says(link: str) -> None:
     """Mean and variance within five standard errors: one false alarm in half a million."""
     baseline = [-3.0, -1.0, 0.0]
     simulation = simulate(network(np.zeros((3, 3, 4)), baseline, link=link), duration_s=300, seed=1)
-    expected = np.exp(baseline) if link == "exp" else np.logaddexp(0, baseline)
+    expected = EXPECTED[link](np.array(baseline))
     n_bins = len(simulation.counts)
     off = simulation.counts.mean(axis=0) - expected
     assert (np.abs(off) < 5 * np.sqrt(expected / n_bins)).all()
@@ -120,10 +127,10 @@ def test_a_random_network_has_the_shares_and_shapes_that_were_asked_for() -> Non
     assert (np.diff(own, axis=1) > 0).all()
 
 
-@pytest.mark.parametrize("link", ["softplus", "exp"])
+@pytest.mark.parametrize("link", EXPECTED)
 def test_uncoupled_rates_are_around_the_rate_that_was_asked_for(link: str) -> None:
     net = random_network(n_visible=400, n_drivers=3, seed=2, rate_hz=8.0, driver_rate_hz=3.0, link=link)
-    expected = np.exp(net.baseline) if link == "exp" else np.logaddexp(0, net.baseline)
+    expected = EXPECTED[link](net.baseline)
     rates = expected / net.bin_width_s
     assert np.median(rates[:400]) == pytest.approx(8.0, rel=0.1)
     np.testing.assert_allclose(rates[400:], 3.0)
@@ -158,3 +165,9 @@ def test_networks_that_cannot_be_are_refused(change: dict[str, float], words: st
 def test_a_duration_shorter_than_a_bin_is_refused() -> None:
     with pytest.raises(UsageError, match=r"0\.004 s is shorter than one bin \(0\.01 s\)"):
         simulate(random_network(n_visible=2, n_drivers=0, seed=0), duration_s=0.004, seed=0)
+
+
+def test_rates_that_the_bounded_link_cannot_express_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"spikes per bin; the sigmoid link ends at 5") as refusal:
+        random_network(n_visible=3, n_drivers=0, seed=0, rate_hz=400.0, link="sigmoid")
+    assert refusal.value.hint is not None

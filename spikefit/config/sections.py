@@ -91,7 +91,7 @@ class ModelConfig(Section):
         default=0,
         description="Number of hidden units; several (0,2,4) are fitted in turn and the best held out is kept.",
     )
-    basis: Literal["raised-cosine-log", "exponential", "raw"] = Field(
+    basis: Literal["raised-cosine-log", "raised-cosine-linear", "b-spline", "exponential", "raw"] = Field(
         default="raised-cosine-log", description="Functions of the lag that coupling filters are made of."
     )
     functions: Annotated[int, Hint("N")] = Field(
@@ -100,7 +100,10 @@ class ModelConfig(Section):
         le=200,
         description="Number of basis functions per filter; raw takes one per lag whatever is given.",
     )
-    link: Literal["softplus", "exp"] = Field(default="softplus", description="From the drive to the expected count.")
+    link: Literal["softplus", "exp", "sigmoid"] = Field(
+        default="softplus",
+        description="From the drive to the expected count; sigmoid is bounded, at 5 spikes per bin.",
+    )
     common_drive: OnOff = Field(
         default="on",
         description="Whether recent activity of the whole recorded population drives each unit; without hidden units only.",

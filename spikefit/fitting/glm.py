@@ -70,7 +70,8 @@ def fit_glm(
     Args:
         design: features and counts.
         ridge: penalty `ridge / 2 · Σ weights²` in nats on the whole data; baselines are free.
-        link: `softplus` or `exp`; both make the problem convex.
+        link: `softplus` or `exp`, which make the problem convex, or `sigmoid`, which does so where few bins expect more
+            than half the ceiling: beyond, what is found is an optimum, not always the highest one.
         tolerance_nats: a unit is done when its Newton decrement is below this.
         max_iterations: after this many, what is not done is reported as not converged.
         start: where to start, for example the fit to a part of the same recording.
@@ -117,7 +118,8 @@ class _Solver:
         scales, self.rotation = torch.linalg.eigh(gram / n_seen)
         r = self.mean_count.clamp(min=0.5 / d.n_bins)
         self.start_drive = inverse_link(self.link_name, r)
-        information = (-torch.expm1(-r)).square() / r if self.link_name == "softplus" else r
+        expected, slope = self.link(self.start_drive)
+        information = slope.square() / expected
         self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + self.ridge
         self.curvature = self.curvature.clamp(min=1e-6 * self.curvature.max())
         self.baseline_curvature = information * d.n_bins

@@ -17,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.errors import UsageError
 from spikefit.fitting.split import Split, split_bins
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
+from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
 from spikefit.spikes import Counts
 
@@ -142,7 +144,8 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     """Put the counts on the device and choose the bins that train and those that judge.
 
     Raises:
-        UsageError: if window, bins and held-out share leave nothing to fit or to judge.
+        UsageError: if window, bins and held-out share leave nothing to fit or to judge, or a unit fires too much for the
+            bounded link.
     """
     basis = make_basis(
         settings.basis, window_s=settings.window_s, bin_width_s=counts.bin_width_s, n_functions=settings.n_functions
@@ -158,6 +161,8 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         mean_count += on_device[:, start:stop].sum(1, dtype=torch.int64).cpu()
     # Half a spike where there was none: a rate of zero could never be surprised.
     mean_count = mean_count.clamp(min=0.5) / max(1, split.n_train)
+    if settings.link == "sigmoid":
+        _check_ceiling(counts, mean_count)
     content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).tobytes())
     content.update(counts.segment_offsets.tobytes())
     identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
@@ -179,3 +184,14 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         common_drive=common_drive,
         traces=traces,
     )
+
+
+def _check_ceiling(counts: Counts, mean_count: Tensor) -> None:
+    """Refuse units that fire close to what the bounded link can express."""
+    highest = int(mean_count.argmax())
+    if mean_count[highest] > HIGHEST_MEAN_SHARE * SIGMOID_CEILING:
+        raise UsageError(
+            f"unit {counts.unit_ids[highest]!r} fires {mean_count[highest]:.1f} spikes per bin on average; with the sigmoid "
+            f"link no bin can expect more than {SIGMOID_CEILING:g}.",
+            hint="pass a smaller --bin, or --link softplus",
+        )

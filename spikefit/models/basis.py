@@ -28,7 +28,7 @@ def make_basis(name: str, *, window_s: float, bin_width_s: float, n_functions: i
     functions than lags could not be told apart.
 
     Args:
-        name: `raised-cosine-log`, `exponential` or `raw`.
+        name: `raised-cosine-log`, `raised-cosine-linear`, `b-spline`, `exponential` or `raw`.
         window_s: length of the history in seconds; it is rounded to whole bins.
         bin_width_s: bin width in seconds.
         n_functions: number of basis functions; ignored by `raw`.
@@ -72,9 +72,39 @@ def raised_cosine_log(n_lags: int, n_functions: int) -> Basis:
     return columns
 
 
+def raised_cosine_linear(n_lags: int, n_functions: int) -> Basis:
+    """Raised cosines, evenly spaced over the lag and all equally broad.
+
+    The first peaks at the first lag and the last has decayed to zero at the end of the window. For effects as fine late
+    in the window as early in it.
+    """
+    return _raised(np.arange(n_lags, dtype=np.float64), n_lags / (n_functions + 1), n_functions)
+
+
+def b_spline(n_lags: int, n_functions: int) -> Basis:
+    """Cubic B-splines with evenly spaced knots: all filters that are piecewise cubic between them, and smooth.
+
+    Filters are free at the first lag and zero one bin behind the window. With fewer than three functions their degree is
+    the number of functions.
+
+    Source: de Boor, "A Practical Guide to Splines" (1978), as in `scipy.interpolate.BSpline`.
+    """
+    from scipy.interpolate import BSpline
+
+    degree = min(3, n_functions)
+    breaks = np.linspace(0.0, n_lags, n_functions + 2 - degree)
+    knots = np.concatenate([np.full(degree, breaks[0]), breaks, np.full(degree, breaks[-1])])
+    # The last function is the only one that is not zero at the end of the window.
+    return np.asarray(BSpline.design_matrix(np.arange(n_lags, dtype=np.float64), knots, degree).toarray()[:, :-1])
+
+
 def _cosines(n_lags: int, n_functions: int, offset: float) -> Basis:
     warped = np.log1p(np.arange(n_lags) / offset)
-    spacing = math.log1p(n_lags / offset) / (n_functions + 1)
+    return _raised(warped, math.log1p(n_lags / offset) / (n_functions + 1), n_functions)
+
+
+def _raised(warped: Basis, spacing: float, n_functions: int) -> Basis:
+    """Raised cosines four spacings broad, with peaks at 0, one spacing, two, …"""
     phase = (warped[:, None] - spacing * np.arange(n_functions)) * (math.pi / (2 * spacing))
     return np.asarray(0.5 * (1 + np.cos(np.clip(phase, -math.pi, math.pi))))
 
@@ -94,6 +124,8 @@ def raw(n_lags: int, n_functions: int) -> Basis:
 
 BASES: dict[str, Callable[[int, int], Basis]] = {
     "raised-cosine-log": raised_cosine_log,
+    "raised-cosine-linear": raised_cosine_linear,
+    "b-spline": b_spline,
     "exponential": exponential,
     "raw": raw,
 }

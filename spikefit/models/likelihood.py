@@ -27,7 +27,7 @@ def log_likelihood(
         drive: before the link.
         counts: observed counts, the same for all draws and restarts.
         scored: which bins count; None for all.
-        link: `softplus` or `exp`.
+        link: `softplus`, `exp` or `sigmoid`.
     """
     total: Tensor = _LogLikelihood.apply(drive, counts, scored, link)  # type: ignore[no-untyped-call]
     return total
@@ -74,7 +74,7 @@ def hidden_divergence(
         log_rate: log λ; with a draw axis where the posterior reads its own spikes.
         drive: of the hidden units, given a sampled history.
         scored: which bins count; None for all.
-        link: `softplus` or `exp`.
+        link: `softplus`, `exp` or `sigmoid`.
         family: `poisson` or `categorical`.
     """
     total: Tensor = _Divergence.apply(log_rate, drive, scored, link, family)  # type: ignore[no-untyped-call]

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from spikefit.models.ceiling import SIGMOID_CEILING
+
 # Beyond these exp() would overflow float32, or underflow so that x / f becomes 0 / 0; far outside any expected count.
 LARGEST_EXPONENT = 80.0
 SMALLEST_EXPONENT = -60.0
@@ -31,6 +33,13 @@ def exponential(drive: Tensor) -> tuple[Tensor, Tensor]:
     return value, value
 
 
+def sigmoid(drive: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounded: ceiling / (1 + e^−drive) and its derivative, of the shape of `drive`; exponential far below the ceiling."""
+    share = drive.clamp(min=SMALLEST_EXPONENT).sigmoid()
+    value = SIGMOID_CEILING * share
+    return value, drive.neg().sigmoid_().mul_(value)
+
+
 def softplus_value(drive: Tensor) -> Tensor:
     """log(1 + e^drive) without the derivative, for where it is not needed."""
     return torch.maximum(drive.clamp(SMALLEST_EXPONENT, LARGEST_EXPONENT).exp_().log1p_(), drive)
@@ -41,14 +50,26 @@ def exponential_value(drive: Tensor) -> Tensor:
     return drive.clamp(SMALLEST_EXPONENT, LARGEST_EXPONENT).exp_()
 
 
-LINKS: dict[str, Link] = {"softplus": softplus, "exp": exponential}
-LINK_VALUES: dict[str, Callable[[Tensor], Tensor]] = {"softplus": softplus_value, "exp": exponential_value}
+def sigmoid_value(drive: Tensor) -> Tensor:
+    """Ceiling / (1 + e^−drive) without the derivative."""
+    return drive.clamp(min=SMALLEST_EXPONENT).sigmoid_().mul_(SIGMOID_CEILING)
+
+
+LINKS: dict[str, Link] = {"softplus": softplus, "exp": exponential, "sigmoid": sigmoid}
+LINK_VALUES: dict[str, Callable[[Tensor], Tensor]] = {
+    "softplus": softplus_value,
+    "exp": exponential_value,
+    "sigmoid": sigmoid_value,
+}
 
 
 def inverse_link(name: str, expected_count: Tensor) -> Tensor:
-    """The drive that gives `expected_count` (above zero)."""
+    """The drive that gives `expected_count` (above zero, and for the sigmoid below its ceiling)."""
     if name == "softplus":
         return expected_count + torch.log(-torch.expm1(-expected_count))
     if name == "exp":
         return expected_count.log()
+    if name == "sigmoid":
+        # A mean above the ceiling has no drive; the nearest there is.
+        return torch.logit((expected_count / SIGMOID_CEILING).clamp(max=1 - 1e-6))
     raise ValueError(f"link must be one of {', '.join(LINKS)}, got {name!r}")

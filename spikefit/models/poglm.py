@@ -26,7 +26,7 @@ class POGLMNetwork(nn.Module):
         n_visible: recorded units.
         n_hidden: hidden units, at least one.
         basis: (lag, basis); its device and dtype are the model's.
-        link: `softplus` or `exp`.
+        link: `softplus`, `exp` or `sigmoid`.
         family: of the posterior over hidden counts, `poisson` or `categorical` (at most one spike per bin).
         posterior: what it sees: `forward-backward`, `forward` or `forward-self`.
         n_restarts: independent sets of parameters.

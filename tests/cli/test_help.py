@@ -86,7 +86,7 @@ def test_defaults_and_choices_stand_in_the_help(invoke):
     text = " ".join(invoke("infer", "--help").stdout.split())
     for words in (
         "--bin TIME Bin width. [default: 5ms]",
-        "--link [softplus|exp]",
+        "--link [softplus|exp|sigmoid]",
         "[default: raised-cosine-log]",
         "-o, --out PATH",
         "-c, --config PATH",
@@ -134,7 +134,7 @@ ANSWERS = [
     pytest.param(["report", "--help"], {}, "report.html", id="report help"),
     pytest.param([], completing("spikefit inf", 1), "plain,infer", id="complete a command"),
     pytest.param([], completing("spikefit infer --wind", 2), "plain,--window", id="complete a flag"),
-    pytest.param([], completing("spikefit infer --link s", 3), "plain,softplus", id="complete a choice"),
+    pytest.param([], completing("spikefit infer --link so", 3), "plain,softplus", id="complete a choice"),
     pytest.param([], completing("spikefit export res --to gr", 4), "plain,graphml", id="complete a format"),
     pytest.param([], completing("spikefit infer ses", 2), "file,ses", id="complete a file"),
 ]

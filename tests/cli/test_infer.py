@@ -129,7 +129,7 @@ def test_a_dry_run_needs_no_out_and_fits_nothing(invoke, pipeline):
             ["a.nwb", "-o", "out", "--bin", "banana"],
             "--bin: expected a time such as 5ms, 0.1s, 2min or 1h, got 'banana'",
         ),
-        (["a.nwb", "-o", "out", "--link", "softpus"], "'softpus' is not one of 'softplus', 'exp'"),
+        (["a.nwb", "-o", "out", "--link", "softpus"], "'softpus' is not one of 'softplus', 'exp', 'sigmoid'"),
         (["a.nwb", "-o", "out", "--bim", "5ms"], "--bim"),
         (["a.nwb", "-o", "out", "--bin", "1s"], "the window (100ms) is shorter than one bin (1s)"),
         (["a.nwb", "-o", "out", "--significance", "wald"], "'wald' is not one of 'null', 'none'"),

@@ -156,7 +156,7 @@ def test_contradictions_are_refused(values, words):
         ("draws", "two", "expected a whole number, got 'two'"),
         ("ridge", "nan", "expected a penalty of at least 0, or auto; got 'nan'"),
         ("clip", "perhaps", "expected true or false, got 'perhaps'"),
-        ("link", "softpus", "'softpus' is none of softplus, exp; did you mean softplus?"),
+        ("link", "softpus", "'softpus' is none of softplus, exp, sigmoid; did you mean softplus?"),
         ("device", "gpu", "expected auto, cpu, cuda, cuda:0 (or another number) or mps, got 'gpu'"),
         ("time_unit", "parsec", "expected s, ms, us, ns, min, or the sampling rate"),
         ("time_unit", "0Hz", "must lie above 0"),

@@ -30,7 +30,7 @@ def test_it_holds_the_help_and_choices_of_every_key():
     text = " ".join(line.strip("# ") for line in commented_yaml().splitlines())
     for key in all_keys().values():
         assert key.help in text, key.name
-    assert "(softplus, exp)" in text
+    assert "(softplus, exp, sigmoid)" in text
 
 
 def test_the_written_config_names_origins():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from spikefit.errors import UsageError
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.outcome import notes_on
 from spikefit.fitting.problem import FitSettings, pose_problem
@@ -167,3 +168,14 @@ def test_the_notes_say_what_the_reader_must_know(metrics: dict[str, float], conv
     notes = notes_on(metrics, converged)
     assert len(notes) == len(words)
     assert all(word in note for word, note in zip(words, notes, strict=True))
+
+
+def test_units_beyond_the_bounded_link_are_refused_before_the_fit(
+    small_counts: Counts, tiny_settings: Settings
+) -> None:
+    busy = dataclasses.replace(small_counts, counts=(small_counts.counts + np.array([0, 0, 3, 0], dtype=np.uint8)))
+    with pytest.raises(UsageError, match=r"unit '\w+' fires 3\.\d spikes per bin .* than 5") as refusal:
+        pose_problem(busy, tiny_settings(link="sigmoid"), CPU)
+    assert "--link softplus" in (refusal.value.hint or "")
+    pose_problem(busy, tiny_settings(link="softplus"), CPU)
+    pose_problem(small_counts, tiny_settings(link="sigmoid"), CPU)

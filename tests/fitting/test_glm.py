@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from spikefit.fitting import glm
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
 from spikefit.models.basis import make_basis
+from spikefit.models.link import LINKS
 from spikefit.spikes import Counts
 
 N_LAGS, NATS = 5, 0.01  # a unit counts as solved when it lies within so many nats of its optimum
@@ -38,8 +40,11 @@ def arrays(design: Design) -> tuple[Array, Array]:
 def penalised(params: Array, x: Array, y: Array, link: str, ridge: float) -> tuple[float, Array]:
     """Negative penalised log-likelihood of one unit without the factorials, and its gradient."""
     drive = params[:-1] @ x + params[-1]
-    expected = np.exp(drive) if link == "exp" else np.logaddexp(0, drive)
-    slope = expected if link == "exp" else 1 / (1 + np.exp(-drive))
+    expected, slope = {
+        "exp": lambda: (np.exp(drive), np.exp(drive)),
+        "softplus": lambda: (np.logaddexp(0, drive), expit(drive)),
+        "sigmoid": lambda: (5 * expit(drive), 5 * expit(drive) * expit(-drive)),
+    }[link]()
     residual = slope * (1 - y / expected)
     value = expected.sum() - (y * np.log(expected)).sum() + 0.5 * ridge * params[:-1] @ params[:-1]
     return float(value), np.append(x @ residual + ridge * params[:-1], residual.sum())
@@ -66,7 +71,7 @@ def gaps(design: Design, fit: GLMFit, link: str, ridge: float) -> Array:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("ridge", [0.0, 3.0])
-@pytest.mark.parametrize("link", ["softplus", "exp"])
+@pytest.mark.parametrize("link", ["softplus", "exp", "sigmoid"])
 def test_every_unit_reaches_the_optimum(small_counts: Counts, link: str, ridge: float, dtype: torch.dtype) -> None:
     design = make_design(small_counts, dtype)
     fit = fit_glm(design, ridge=ridge, link=link)
@@ -104,7 +109,7 @@ def test_many_correlated_features_are_solved_too(segmented: Callable[..., Counts
 
 
 @pytest.mark.parametrize("max_iterations", [2, 3, 4, 6, 100])
-@pytest.mark.parametrize("link", ["softplus", "exp"])
+@pytest.mark.parametrize("link", ["softplus", "exp", "sigmoid"])
 def test_the_decrement_tells_how_far_it_is_and_does_not_flatter(
     small_counts: Counts, link: str, max_iterations: int
 ) -> None:
@@ -147,7 +152,7 @@ def test_a_strong_ridge_leaves_constant_rates(small_counts: Counts) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("ridge", [0.0, 1.0])
-@pytest.mark.parametrize("link", ["softplus", "exp"])
+@pytest.mark.parametrize("link", ["softplus", "exp", "sigmoid"])
 def test_units_that_are_silent_or_never_silent_stay_finite_and_spoil_nobody(
     small_counts: Counts, link: str, ridge: float, dtype: torch.dtype
 ) -> None:
@@ -168,7 +173,7 @@ def test_units_that_are_silent_or_never_silent_stay_finite_and_spoil_nobody(
     alone = glm_log_likelihood(rest, fit_glm(rest, ridge=ridge, link=link), link=link)
     torch.testing.assert_close(found, alone, rtol=0, atol=2 * NATS)
     silent = fit.baseline[4]
-    assert (silent.exp() if link == "exp" else torch.nn.functional.softplus(silent)) < 1e-3
+    assert LINKS[link](silent)[0] < 1e-3
 
 
 def test_the_log_likelihood_is_scipys_with_the_factorials(small_counts: Counts) -> None:
@@ -228,3 +233,29 @@ def test_units_that_fire_in_bursts_get_a_curvature_of_their_own_and_the_same_opt
     assert abs(with_own.objective[-1] - shared.objective[-1]) < 0.01 * design.n_units
     assert len(with_own.objective) < len(shared.objective)
     assert (gaps(design, with_own, "softplus", 0.1) < NATS).all()
+
+
+def test_the_bounded_link_finds_a_saturating_unit_and_says_where_it_stopped() -> None:
+    """Counts up to the ceiling, where the likelihood is not convex: SciPy finds nothing better."""
+    rng = np.random.default_rng(0)
+    sender = rng.poisson(0.5, 6000)
+    history = np.convolve(sender, [0, 2.5, 1.5])[: len(sender)]
+    receiver = rng.poisson(5 * expit(-1.5 + history))
+    counts = Counts(
+        counts=np.asfortranarray(np.stack([sender, receiver], axis=1).astype(np.uint8)),
+        bin_width_s=0.01,
+        segment_offsets=np.array([0, len(sender)]),
+        segment_start_s=np.array([0.0]),
+        unit_ids=("sender", "receiver"),
+    )
+    design = make_design(counts, n_functions=4)
+    fit = fit_glm(design, ridge=1.0, link="sigmoid")
+    assert fit.converged
+    features, targets = arrays(design)
+    params = np.append(fit.weights[1].numpy(), fit.baseline[1].item())
+    value, _ = penalised(params, features, targets[1], "sigmoid", 1.0)
+    assert value < optimum(features, targets[1], "sigmoid", 1.0) + NATS
+    # The twin: a link without a ceiling is far behind.
+    assert value < optimum(features, targets[1], "softplus", 1.0) - 100
+    stopped = fit_glm(design, ridge=1.0, link="sigmoid", max_iterations=1)
+    assert not stopped.converged

@@ -32,8 +32,12 @@ def naive_errors(design: Design, fit: GLMFit, ridge: float, link: str) -> np.nda
     out = np.empty((design.n_units, design.n_units))
     for post in range(design.n_units):
         drive = fit.weights[post].numpy() @ features + fit.baseline[post].item()
-        expected = np.exp(drive) if link == "exp" else np.logaddexp(0, drive)
-        slope = expected if link == "exp" else 1 / (1 + np.exp(-drive))
+        share = 1 / (1 + np.exp(-drive))
+        expected, slope = {
+            "exp": (np.exp(drive), np.exp(drive)),
+            "softplus": (np.logaddexp(0, drive), share),
+            "sigmoid": (5 * share, 5 * share * (1 - share)),
+        }[link]
         information = (with_one * (slope**2 / expected)) @ with_one.T
         information += np.diag([ridge] * len(features) + [0.0])
         covariance = np.linalg.inv(information)
@@ -44,7 +48,7 @@ def naive_errors(design: Design, fit: GLMFit, ridge: float, link: str) -> np.nda
 
 
 @pytest.mark.parametrize("ridge", [0.0, 5.0])
-@pytest.mark.parametrize("link", ["softplus", "exp"])
+@pytest.mark.parametrize("link", ["softplus", "exp", "sigmoid"])
 def test_the_errors_are_those_of_the_inverse_information(small_counts: Counts, link: str, ridge: float) -> None:
     design = make_design(small_counts)
     fit = fit_glm(design, ridge=ridge, link=link)

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefit.errors import UsageError
-from spikefit.models.basis import BASES, exponential, make_basis, raised_cosine_log
+from spikefit.models.basis import (
+    BASES,
+    b_spline,
+    exponential,
+    make_basis,
+    raised_cosine_linear,
+    raised_cosine_log,
+)
 
 NAMES = sorted(BASES)
 
@@ -71,6 +78,42 @@ def test_exponentials_decay_by_the_same_share_in_every_bin() -> None:
     assert not np.allclose(*exponential(3, 2).T)
 
 
+def test_linear_raised_cosines_are_one_shape_moved_on_by_equal_steps() -> None:
+    basis = raised_cosine_linear(80, 7)  # ten lags a step
+    assert basis.argmax(axis=0).tolist() == [0, 10, 20, 30, 40, 50, 60]
+    for moved in range(1, 7):
+        np.testing.assert_allclose(basis[10 * moved :, moved], basis[: 80 - 10 * moved, 0], atol=1e-12)
+    np.testing.assert_allclose(basis[10:50].sum(axis=1), 2.0, rtol=1e-12)  # evenly covered
+    assert (basis[:, 6] > 0).any()
+    assert (basis[70:, :5] == 0).all()  # each ends two steps behind its peak
+    # The twin: in log lag they are not.
+    assert not np.allclose(raised_cosine_log(80, 7)[10:, 1], raised_cosine_log(80, 7)[:70, 0])
+
+
+@pytest.mark.parametrize("n_functions", [1, 2, 3, 4, 7])
+def test_b_splines_hold_every_cubic_that_ends_at_zero(n_functions: int) -> None:
+    n_lags = 60
+    basis = b_spline(n_lags, n_functions)
+    left = (n_lags - np.arange(n_lags, dtype=float)) / n_lags  # of the window; zero behind its end
+    for power in range(1, min(3, n_functions) + 1):
+        weights = np.linalg.lstsq(basis, left**power, rcond=None)[0]
+        np.testing.assert_allclose(basis @ weights, left**power, atol=1e-10)
+    # The twin: one that does not end at zero cannot be made.
+    weights = np.linalg.lstsq(basis, np.ones(n_lags), rcond=None)[0]
+    assert np.abs(basis @ weights - 1).max() > 1e-3
+    assert basis[0, 0] == 1.0  # free at the first lag
+    assert (basis[0, 1:] == 0).all()
+
+
+def test_b_splines_are_local_smooth_and_sum_to_one_until_the_last_knots() -> None:
+    basis = b_spline(80, 10)  # eight stretches of ten lags
+    np.testing.assert_allclose(basis[:71].sum(axis=1), 1.0, rtol=1e-12)
+    assert ((basis > 0).sum(axis=1) <= 4).all()
+    third = np.diff(basis, n=3, axis=0)
+    assert np.abs(np.diff(third[1:8], axis=0)).max() < 1e-12  # a cubic between two knots
+    assert np.abs(np.diff(third, axis=0)).max() > 1e-5  # and another one behind the next
+
+
 @pytest.mark.parametrize(("window_s", "n_lags"), [(0.1, 10), (0.104, 10), (0.096, 10), (0.006, 1), (0.1 + 1e-12, 10)])
 def test_the_window_is_rounded_to_whole_bins(window_s: float, n_lags: int) -> None:
     assert len(make_basis("raw", window_s=window_s, bin_width_s=0.01, n_functions=1)) == n_lags
@@ -85,7 +128,7 @@ def test_a_window_shorter_than_a_bin_is_refused_with_both_in_seconds() -> None:
 
 
 def test_programming_mistakes_are_value_errors() -> None:
-    with pytest.raises(ValueError, match="raised-cosine-log, exponential, raw"):
+    with pytest.raises(ValueError, match="raised-cosine-log, raised-cosine-linear, b-spline, exponential, raw"):
         make_basis("cosine", window_s=0.1, bin_width_s=0.01, n_functions=5)
     with pytest.raises(ValueError, match="at least 1, got 0"):
         make_basis("raw", window_s=0.1, bin_width_s=0.01, n_functions=0)

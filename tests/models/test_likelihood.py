@@ -12,7 +12,11 @@ from spikefit.models.likelihood import hidden_divergence, log_likelihood, poster
 from spikefit.models.link import LINKS, inverse_link
 
 LINK_NAMES = sorted(LINKS)
-EXACT = {"softplus": lambda drive: np.logaddexp(0, drive), "exp": np.exp}
+EXACT = {
+    "softplus": lambda drive: np.logaddexp(0, drive),
+    "exp": np.exp,
+    "sigmoid": lambda drive: 5 * special.expit(drive),
+}
 SHAPE = (2, 3, 2, 4, 5)  # draw, window, restart, unit, bin
 
 
@@ -65,13 +69,21 @@ def test_a_link_leaves_its_argument_alone(link: str) -> None:
 
 @pytest.mark.parametrize("link", LINK_NAMES)
 def test_the_inverse_link_goes_back(link: str) -> None:
-    expected = torch.logspace(-8, 2, 60, dtype=torch.float64)
+    expected = torch.logspace(-8, 0.69 if link == "sigmoid" else 2, 60, dtype=torch.float64)  # 10^0.69 is 4.9 of 5
     value, _ = LINKS[link](inverse_link(link, expected))
     torch.testing.assert_close(value, expected, rtol=1e-9, atol=0)
 
 
+def test_the_bounded_link_has_no_more_than_its_ceiling_to_give() -> None:
+    drive = inverse_link("sigmoid", torch.tensor([5.0, 80.0], dtype=torch.float64))
+    assert torch.isfinite(drive).all()
+    torch.testing.assert_close(
+        LINKS["sigmoid"](drive)[0], torch.tensor([5.0, 5.0], dtype=torch.float64), rtol=1e-5, atol=0
+    )
+
+
 def test_an_unknown_link_has_no_inverse() -> None:
-    with pytest.raises(ValueError, match="softplus, exp"):
+    with pytest.raises(ValueError, match="softplus, exp, sigmoid"):
         inverse_link("relu", torch.ones(1))
 
 
