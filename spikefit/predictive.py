@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spikefit.plots.activity import RATE, RATE_SE
 from spikefit.results import Result
-from spikefit.simulate import RUNAWAY_COUNT
+from spikefit.simulate import LINK_FUNCTIONS, RUNAWAY_COUNT
 from spikefit.spikes import Counts
 
 ResultT = TypeVar("ResultT", bound=Result)
@@ -133,16 +133,14 @@ def free_runs(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins:
     common = result.common_drive
     traces = None if common is None else _traces(result, counts)
     trace = np.zeros((n_runs, 0)) if traces is None else traces[starts]
+    link = LINK_FUNCTIONS[result.config["model"]["link"]]
     total = np.zeros((n_runs, n_units))
     alive = np.ones(n_runs, dtype=bool)
     for _ in range(n_bins):
         drive = baseline + coming[:, 0]
         if common is not None:
             drive = drive + trace @ common.weights.T
-        if result.config["model"]["link"] == "exp":
-            expected = np.exp(np.minimum(drive, 50.0))
-        else:
-            expected = np.logaddexp(0.0, drive)
+        expected = link(np.minimum(drive, 2 * RUNAWAY_COUNT))  # beyond, it has run away whatever the link
         alive &= expected.max(axis=1) <= RUNAWAY_COUNT
         spikes = rng.poisson(np.where(alive[:, None], np.minimum(expected, RUNAWAY_COUNT), 0.0))
         total += spikes

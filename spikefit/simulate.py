@@ -196,7 +196,7 @@ def simulate(network: Network, *, duration_s: float, seed: int, input_drive: Arr
     ring = np.zeros((n_lags, network.n_units))
     order = (np.arange(n_lags)[None, :] + np.arange(n_lags)[:, None]) % n_lags
     counts = np.zeros((n_bins, network.n_units), dtype=np.uint8)
-    link = _LINKS[network.link]
+    link = LINK_FUNCTIONS[network.link]
     common = network.common_drive
     trace = np.zeros(0 if common is None else len(common.decay))
     for t in range(n_bins):
@@ -246,7 +246,7 @@ def _sigmoid_inverse(expected_count: Array) -> Array:
     return np.asarray(np.log(expected_count) - np.log(SIGMOID_CEILING - expected_count))
 
 
-_LINKS: dict[str, Callable[[Array], Array]] = {"softplus": _softplus, "exp": np.exp, "sigmoid": _sigmoid}
+LINK_FUNCTIONS: dict[str, Callable[[Array], Array]] = {"softplus": _softplus, "exp": np.exp, "sigmoid": _sigmoid}
 _LINK_INVERSES: dict[str, Callable[[Array], Array]] = {
     "softplus": _softplus_inverse,
     "exp": np.log,
