@@ -211,6 +211,7 @@ def fit_settings(config: Config) -> FitSettings:
         link=config.model.link,
         family=config.model.family,
         posterior=config.model.posterior,
+        hidden_sign=config.model.hidden_sign,
         estimator=config.gradient.estimator,
         temperature=config.gradient.temperature,
         n_draws=config.gradient.draws,

@@ -225,6 +225,16 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="hidden_sign",
+        help="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",
+        metavar="any|excitatory|inhibitory",
+        default_text="any",
+        choices=("any", "excitatory", "inhibitory"),
+        is_switch=False,
+        is_list=False,
+    ),
+    Flag(
+        section="model",
         name="family",
         help="Law of the hidden counts in the posterior: poisson, or categorical (at most one spike per bin).",
         metavar="poisson|categorical",

@@ -116,6 +116,10 @@ class ModelConfig(Section):
         description="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones "
         "only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
     )
+    hidden_sign: Literal["any", "excitatory", "inhibitory"] = Field(
+        default="any",
+        description="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",
+    )
     family: Literal["poisson", "categorical"] = Field(
         default="categorical",
         description="Law of the hidden counts in the posterior: poisson, or categorical (at most one spike per bin).",

@@ -39,12 +39,14 @@ class LoopSettings:
         n_draws: Monte-Carlo draws per window and step.
         ridge: penalty `ridge / 2 · Σ couplings²` in nats on the whole training data.
         batch_windows: windows per step.
+        hidden_sign: held for what hidden units do to others: `any`, `excitatory` or `inhibitory`.
     """
 
     learning_rate: float
     n_draws: int
     ridge: float
     batch_windows: int
+    hidden_sign: str = "any"
 
 
 class _Diverged(Exception):
@@ -71,7 +73,7 @@ class Loop:
         generator: source of the draws, on the model's device.
         shuffle: source of the order of the windows, on the CPU.
         name_unit: names a unit by its index, for messages.
-        excitatory: hold the hidden units' effects on visible ones at or above zero.
+        excitatory: hold the hidden units' effects on visible ones at or above zero where any sign is allowed.
     """
 
     def __init__(
@@ -138,12 +140,27 @@ class Loop:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            if self.excitatory:
-                with torch.no_grad():
-                    self.model.hidden_weights[:, : self.model.n_visible].clamp_(min=0)
+            self._hold_signs()
             total += by_restart.detach()
             n_scored += batch.n_scored
         return total / n_scored
+
+    @torch.no_grad()
+    def _hold_signs(self) -> None:
+        """Put back what a step has moved to the wrong side of zero; basis functions are never negative."""
+        sign, n_visible = self.settings.hidden_sign, self.model.n_visible
+        to_visible, to_hidden = self.model.hidden_weights.split([n_visible, self.model.n_hidden], dim=1)
+        if sign == "any":
+            if self.excitatory:
+                to_visible.clamp_(min=0)
+            return
+        low, high = (0.0, None) if sign == "excitatory" else (None, 0.0)
+        to_visible.clamp_(low, high)
+        # On one another, too; what a unit does to itself is refractoriness and has a sign of its own.
+        own = to_hidden.unflatten(-1, (self.model.n_hidden, -1)).diagonal(dim1=1, dim2=2)
+        kept = own.clone()
+        to_hidden.clamp_(low, high)
+        own.copy_(kept)
 
     def _penalty(self) -> Tensor:
         squares = self.model.visible_weights.square().sum() + self.model.hidden_weights.square().sum()

@@ -44,6 +44,7 @@ class FitSettings:
     link: str
     family: str
     posterior: str
+    hidden_sign: str
     estimator: str
     temperature: float
     n_draws: int

@@ -37,6 +37,8 @@ def start_from_factors(
     mean_count: Float[Tensor, " unit"],
     windows: Windows,
     generator: torch.Generator,
+    *,
+    hidden_sign: str = "any",
 ) -> None:
     """Set a model's parameters, each restart from its own factors.
 
@@ -46,8 +48,15 @@ def start_from_factors(
         mean_count: mean spikes per bin of every visible unit, above zero.
         windows: training windows, some of which set the posterior's offset.
         generator: breaks ties between units without a factor, and draws the dreams; on the CPU.
+        hidden_sign: `inhibitory` starts hidden units as inhibitors of the units that a factor touches; all others start
+            as exciters.
     """
+    if hidden_sign == "inhibitory":
+        factors = [_heavier_side(loadings) for loadings in factors]
     _set_generative_side(model, factors, mean_count, generator)
+    if hidden_sign == "inhibitory":
+        with torch.no_grad():
+            model.hidden_weights[:, : model.n_visible].neg_()
     fit_posterior_to_dreams(model, generator)
     _calibrate(model, windows)
 
@@ -75,6 +84,12 @@ def _set_generative_side(
     model.baseline[:, n_visible:] = inverse_link(model.link, torch.tensor(start_count, dtype=torch.float64)).to(
         model.baseline
     )
+
+
+def _heavier_side(loadings: Float[Tensor, "unit factor"]) -> Float[Tensor, "unit factor"]:
+    """Each factor with the sign that makes its larger side positive: its own sign is that of an exciter's spikes."""
+    up, down = loadings.clamp(min=0).norm(dim=0), loadings.clamp(max=0).norm(dim=0)
+    return torch.where(up < down, -loadings, loadings)
 
 
 def _drive_for(extra: Tensor, baseline: Tensor, profile: Tensor, link: str) -> Tensor:

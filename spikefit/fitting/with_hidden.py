@@ -66,6 +66,7 @@ def train_candidate(
             n_draws=settings.n_draws,
             ridge=problem.ridge,
             batch_windows=max(1, batch_bins // max(1, train.core)),
+            hidden_sign=settings.hidden_sign,
         ),
         max_epochs=settings.max_epochs,
         seed=settings.seed,
@@ -77,7 +78,7 @@ def train_candidate(
     else:
         generator = torch.Generator().manual_seed(settings.seed)
         factors = restart_factors(design, fit, n_first, settings)
-        start_from_factors(model, factors, problem.mean_count, train, generator)
+        start_from_factors(model, factors, problem.mean_count, train, generator, hidden_sign=settings.hidden_sign)
     hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}", None)
 
     def checkpoint(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:

@@ -106,6 +106,7 @@ def tiny_settings() -> Callable[..., FitSettings]:
             "link": "softplus",
             "family": "poisson",
             "posterior": "forward-backward",
+            "hidden_sign": "any",
             "estimator": "eat-cubic",
             "temperature": 0.5,
             "n_draws": 1,

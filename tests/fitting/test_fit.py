@@ -179,3 +179,13 @@ def test_units_beyond_the_bounded_link_are_refused_before_the_fit(
     assert "--link softplus" in (refusal.value.hint or "")
     pose_problem(busy, tiny_settings(link="softplus"), CPU)
     pose_problem(small_counts, tiny_settings(link="sigmoid"), CPU)
+
+
+@pytest.mark.parametrize("sign", ["excitatory", "inhibitory"])
+def test_the_sign_of_hidden_units_holds_in_the_fit_that_is_reported(
+    small_counts: Counts, tiny_settings: Settings, sign: str
+) -> None:
+    fit = fit_network(small_counts, tiny_settings(hidden=(2,), hidden_sign=sign, restarts=1), device=CPU)
+    effects = fit.coupling_filters[:4, 4:]
+    assert (effects >= 0).all() if sign == "excitatory" else (effects <= 0).all()
+    assert np.abs(effects).max() > 1e-3

@@ -42,8 +42,15 @@ class Faulty:
 
 @pytest.fixture
 def make_loop(make_model: Callable[..., POGLMNetwork], segmented: Callable[..., Any]) -> Callable[..., Loop]:
-    def make(estimator: Estimator | None = None, *, n_restarts: int = 2, **rest: Any) -> Loop:
-        model = make_model(3, 1, n_lags=3, n_restarts=n_restarts, dtype=torch.float32)
+    def make(
+        estimator: Estimator | None = None,
+        *,
+        n_restarts: int = 2,
+        n_hidden: int = 1,
+        hidden_sign: str = "any",
+        **rest: Any,
+    ) -> Loop:
+        model = make_model(3, n_hidden, n_lags=3, n_restarts=n_restarts, dtype=torch.float32)
         counts = segmented([400, 300])
         usable = np.array([[3, 400], [403, 700]])
         by_unit = torch.from_numpy(np.ascontiguousarray(counts.counts.T))
@@ -52,7 +59,7 @@ def make_loop(make_model: Callable[..., POGLMNetwork], segmented: Callable[..., 
             model,
             windows,
             estimator=estimator or get_estimator("eat-cubic"),
-            settings=LoopSettings(learning_rate=0.05, n_draws=2, ridge=1.0, batch_windows=3),
+            settings=LoopSettings(learning_rate=0.05, n_draws=2, ridge=1.0, batch_windows=3, hidden_sign=hidden_sign),
             generator=torch.Generator().manual_seed(1),
             shuffle=torch.Generator().manual_seed(2),
             name_unit=lambda index: UNITS[index],
@@ -174,3 +181,20 @@ def test_hidden_units_can_be_held_to_exciting(make_loop: Callable[..., Loop]) ->
     free = make_loop()
     free.epoch(1.0, 1.0)
     assert (free.model.hidden_weights[:, :3] < 0).any()
+
+
+@pytest.mark.parametrize(("sign", "of"), [("excitatory", 1.0), ("inhibitory", -1.0)])
+def test_the_sign_of_hidden_units_is_held_for_all_but_themselves(
+    make_loop: Callable[..., Loop], sign: str, of: float
+) -> None:
+    loop = make_loop(n_hidden=2, hidden_sign=sign, excitatory=True)
+    own_before = loop.model.hidden_weights.detach()[:, 3:].unflatten(-1, (2, -1)).diagonal(dim1=1, dim2=2).clone()
+    loop.epoch(1.0, 1.0)
+    by_sender = loop.model.hidden_weights.detach().unflatten(-1, (2, -1))  # (restart, post, pre, function)
+    assert (of * by_sender[:, :3] >= 0).all()
+    assert (of * by_sender[:, 3, 1] >= 0).all()
+    assert (of * by_sender[:, 4, 0] >= 0).all()
+    own = by_sender[:, 3:].diagonal(dim1=1, dim2=2)
+    assert (own > 0).any()
+    assert (own < 0).any()  # what a unit does to itself is free
+    assert (own - own_before).abs().max() < 1.0  # and only moved as far as the steps took it
