@@ -14,6 +14,7 @@ from spikefit.config.sections import GradientConfig, ModelConfig
 from spikefit.errors import ConfigError
 from spikefit.fitting.loop import Loop, LoopSettings, judge
 from spikefit.fitting.problem import FitSettings
+from spikefit.fitting.rescore import network_of
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import choose_estimator
 from spikefit.models.poglm import POGLMNetwork
@@ -71,3 +72,13 @@ def test_it_trains_or_is_refused_with_the_reason(
         assert not torch.equal(parameter, before[name]), name
     # Ten steps from random parameters go uphill in both restarts.
     assert (judge(model, windows, n_draws=20).sum(0) > start).all()
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_what_a_fit_leaves_makes_its_network_again(make_model: Callable[..., POGLMNetwork], posterior: str) -> None:
+    model = make_model(3, 2, posterior=posterior, family="categorical", dtype=torch.float32)
+    left = {name: parameter.detach()[0].numpy() for name, parameter in model.named_parameters()}
+    again = network_of(left | {"basis": model.basis.numpy()}, link="softplus", family="categorical")
+    assert again.posterior_name == posterior
+    for name, parameter in model.named_parameters():
+        assert torch.equal(again.get_parameter(name), parameter), name
