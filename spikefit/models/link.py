@@ -52,7 +52,7 @@ def exponential_value(drive: Tensor) -> Tensor:
 
 def sigmoid_value(drive: Tensor) -> Tensor:
     """Ceiling / (1 + e^−drive) without the derivative."""
-    return drive.clamp(min=SMALLEST_EXPONENT).sigmoid_().mul_(SIGMOID_CEILING)
+    return drive.clamp(min=SMALLEST_EXPONENT).sigmoid().mul(SIGMOID_CEILING)
 
 
 LINKS: dict[str, Link] = {"softplus": softplus, "exp": exponential, "sigmoid": sigmoid}

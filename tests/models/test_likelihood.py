@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spikefit.models.likelihood import hidden_divergence, log_likelihood, posterior_mean
 from spikefit.models.link import LINKS, inverse_link
+from spikefit.models.pvae.observations import PoissonObservation
 
 LINK_NAMES = sorted(LINKS)
 EXACT = {
@@ -72,6 +73,15 @@ def test_the_inverse_link_goes_back(link: str) -> None:
     expected = torch.logspace(-8, 0.69 if link == "sigmoid" else 2, 60, dtype=torch.float64)  # 10^0.69 is 4.9 of 5
     value, _ = LINKS[link](inverse_link(link, expected))
     torch.testing.assert_close(value, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("link", LINK_NAMES)
+def test_every_link_means_the_same_in_a_latent_code(link: str) -> None:
+    drive = torch.linspace(-10, 4, 30, dtype=torch.float64)[None].requires_grad_()
+    expected = PoissonObservation(1, link).mean(drive)
+    value, slope = LINKS[link](drive.detach())
+    torch.testing.assert_close(expected.detach(), value)
+    torch.testing.assert_close(torch.autograd.grad(expected.sum(), drive)[0], slope)
 
 
 def test_the_bounded_link_has_no_more_than_its_ceiling_to_give() -> None:

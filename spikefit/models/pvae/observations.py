@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spikefit.models.link import sigmoid_value
+
 
 class PoissonObservation(nn.Module):
     """Counts with mean f(drive)."""
@@ -92,6 +94,8 @@ def _expected(drive: Tensor, link: str) -> Tensor:
     # Clamps far outside any rate: a logarithm stays finite, and a wild step is no infinity.
     if link == "exp":
         return drive.clamp(-20, 20).exp()
+    if link == "sigmoid":
+        return sigmoid_value(drive.clamp(min=-20))
     return functional.softplus(drive).clamp(min=1e-9)
 
 
