@@ -306,7 +306,8 @@ def _complete_rows(result: Result) -> tuple[UnitRow, ...]:
         if unit_id in known:
             continue
         expected = result.hidden.expected_count[:, column] if result.hidden is not None else np.empty(0)
-        total = float(expected.sum(dtype=np.float64))
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs have no sum, and it is NaN
+            total = float(expected.sum(dtype=np.float64))
         rate_hz = total / (expected.size * result.bin_width_s) if expected.size else float("nan")
         # A fit that ran away can expect more spikes than a 64-bit integer holds; the rate still tells.
         n_spikes = round(min(max(total, 0.0), 2.0**62)) if np.isfinite(total) else 0

@@ -54,7 +54,7 @@ def test_check_lists_all_faults_and_leaves_the_environment_out(invoke, tmp_path,
     outcome = invoke("config", "check", path)
     assert outcome.exit_code == 3
     assert "lab.yaml line 1: there is no key 'binn'; did you mean 'bin'?" in outcome.stderr
-    assert "lab.yaml line 2: ridge: must be at least 0, got '-1'" in outcome.stderr
+    assert "lab.yaml line 2: ridge: expected a penalty of at least 0, or auto; got '-1'" in outcome.stderr
     assert "DRAWS" not in outcome.stderr
 
 

@@ -184,3 +184,14 @@ def test_a_result_is_read_without_torch(make_result, tmp_path):
     code = f"import sys\nfrom spikefit.results import load_result\nload_result({str(folder)!r})\nprint('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_hidden_activity_with_infinities_of_both_signs_makes_a_row_and_no_warning(make_result):
+    result = make_result()
+    activity = result.hidden.expected_count.copy()
+    activity[0, 0], activity[1, 0] = np.inf, -np.inf
+    rows = tuple(row for row in result.units if row.kind == "visible")
+    broken = dataclasses.replace(result, units=rows, hidden=HiddenActivity(result.hidden.time_s, activity))
+    (row,) = [row for row in broken.unit_rows if row.id == result.unit_id[result.n_visible]]
+    assert np.isnan(row.rate_hz)
+    assert row.n_spikes == 0
