@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spikefit"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"files", "intervals", "machine", "marks", "progress", "units_of_time"},
+    {"covariates"},
     {"spikes"},
     {"expressions"},
     {"config"},

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from spikefit.spikes import SpikeTrains
 
 MOST_INTERVALS_SHOWN = 6
+MOST_COLUMNS_SHOWN = 4
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -154,6 +155,23 @@ def _echo(recording: Path, found: dict[str, Any], bin_width_s: float | None) -> 
             ],
             numbers=(1,),
         )
+    if found["covariates"]:
+        click.echo("")
+        echo_table(
+            ("covariate", "samples", "columns", "unit", "rate (Hz)", "from – to (s)"),
+            [
+                (
+                    row["name"],
+                    thousands(row["shape"][0]),
+                    ", ".join(row["columns"]) if row["shape"][1] <= MOST_COLUMNS_SHOWN else str(row["shape"][1]),
+                    row["unit"] or "–",
+                    _rate(row),
+                    f"{_seconds(row['t_start_s'])} – {_seconds(row['t_stop_s'])}",
+                )
+                for row in found["covariates"]
+            ],
+            numbers=(1, 4),
+        )
     if found["suggested_bins"]:
         click.echo("")
         echo_table(
@@ -180,6 +198,14 @@ def _echo(recording: Path, found: dict[str, Any], bin_width_s: float | None) -> 
 
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _rate(row: dict[str, Any]) -> str:
+    """Stated by the file, or what the samples come to over their span."""
+    if row["rate_hz"] is not None:
+        return f"{row['rate_hz']:g}"
+    span_s = (row["t_stop_s"] or 0.0) - (row["t_start_s"] or 0.0)
+    return f"≈ {(row['shape'][0] - 1) / span_s:.3g}" if span_s > 0 else "–"
 
 
 def _minutes(seconds: float) -> str:

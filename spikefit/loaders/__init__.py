@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from spikefit.errors import RecordingError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from spikefit.covariates import Covariate
     from spikefit.loaders.checks import CheckLimits
     from spikefit.loaders.raw import RawRecording, ReadOptions
     from spikefit.spikes import SpikeTrains
@@ -65,6 +66,7 @@ def read(
     format: str | None = None,
     units_table: str | None = None,
     mapping: Mapping[str, Any] | None = None,
+    covariates: Mapping[str, str] | None = None,
     time_unit: str | None = None,
     t_start_s: float | None = None,
     t_stop_s: float | None = None,
@@ -80,6 +82,8 @@ def read(
         format: the name of a format, to overrule what the content says.
         units_table: where in the file the units are, if it holds several tables or hides them.
         mapping: paths inside an HDF5 file by role, for a layout of its own: `{"times": "/a", "units": "/b"}`.
+        covariates: where covariates are that the file does not offer by itself, by name: `/path/in/file` (HDF5) with
+            `@/path/of/times` or `@30Hz` behind it, or a table of text with a column `time_s`.
         time_unit: the unit that the times are in (`s`, `ms`, `us`, `ns`, `min`, or `samples@30000` for times counted in
             samples at 30 kHz), if the file is wrong or silent about it. It also ends all doubt about the unit.
         t_start_s: start of the recording in seconds, if the file is wrong or silent about it.
@@ -90,12 +94,13 @@ def read(
         checks: thresholds of the checks; by default those of the configuration.
 
     Returns:
-        The recording; doubts about it are in its `warnings`.
+        The recording; doubts about it are in its `warnings`. Its `covariates` are looked for when the first is asked for.
 
     Raises:
         RecordingError: if the file cannot be read, or holds nothing that can be used.
         UsageError: if an argument names a format, unit or place that does not exist.
     """
+    from spikefit.covariates import Covariates
     from spikefit.loaders.assemble import assemble
     from spikefit.loaders.raw import ReadOptions
 
@@ -105,7 +110,13 @@ def read(
         checks = ChecksConfig()
     file = Path(path)
     _check_file(file)
-    options = ReadOptions(limits=checks, units_table=units_table, mapping=mapping, follow_links=follow_links)
+    options = ReadOptions(
+        limits=checks,
+        units_table=units_table,
+        mapping=mapping,
+        follow_links=follow_links,
+        covariates=dict(covariates or {}),
+    )
     raw = _read_raw(file, format, options)
     return assemble(
         raw,
@@ -116,7 +127,22 @@ def read(
         t_stop_s=t_stop_s,
         clip=clip,
         drop_units=drop_units,
+        covariates=Covariates(_Search(file, raw.format, options)),
     )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Looks for covariates; what that takes is not imported before."""
+
+    path: Path
+    format: str
+    options: ReadOptions
+
+    def __call__(self) -> tuple[dict[str, Covariate], list[str]]:
+        from spikefit.loaders.covariates import CovariateSearch
+
+        return CovariateSearch(self.path, self.format, self.options)()
 
 
 def recognise(path: str | os.PathLike[str]) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spikefit.covariates import Covariates
 from spikefit.errors import RecordingError, UsageError, did_you_mean
 from spikefit.intervals import Intervals
 from spikefit.loaders.checks import CheckLimits, check_numbers, check_whole_numbers
@@ -27,6 +28,7 @@ def assemble(
     t_stop_s: float | None = None,
     clip: bool = False,
     drop_units: Iterable[str] = (),
+    covariates: Covariates | None = None,
 ) -> SpikeTrains:
     """Turn a raw recording into checked spike trains in seconds.
 
@@ -39,6 +41,7 @@ def assemble(
         t_stop_s: its end.
         clip: leave spikes outside the observed intervals out instead of refusing them.
         drop_units: ids of units to leave out before anything is checked.
+        covariates: what else was measured; it is passed on as it is.
 
     Raises:
         RecordingError: if the times cannot be used as they are, or no unit has a spike.
@@ -73,7 +76,7 @@ def assemble(
     trains = _whole(raw, path, intervals_s)
     warnings += _doubtful_epochs(trains)
     warnings += doubts_about(trains, limits, unit_was_given=time_unit is not None)
-    return dataclasses.replace(trains, warnings=tuple(warnings))
+    return dataclasses.replace(trains, warnings=tuple(warnings), covariates={} if covariates is None else covariates)
 
 
 def _whole(raw: RawRecording, path: Path, intervals_s: Intervals | None) -> SpikeTrains:

@@ -93,7 +93,8 @@ def _groups(reader: H5Reader) -> list[h5py.Group]:
         below = []
         for group in level:
             for name in reader.names(group)[:MAX_GROUPS]:
-                if name.startswith("#"):  # where MATLAB keeps what its cells point at
+                # Where MATLAB keeps what its cells point at, and what was measured beside the spikes.
+                if name.startswith("#") or (name == "covariates" and group.name == "/"):
                     continue
                 with reader.guarded(f"{group.name}/{name}"):
                     hard = isinstance(group.get(name, getlink=True), h5py.HardLink)

@@ -32,6 +32,9 @@ class ReadLimits(Protocol):
     @property
     def max_expansion(self) -> float: ...
 
+    @property
+    def max_covariate_bytes(self) -> int: ...
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -42,12 +45,14 @@ class ReadOptions:
         units_table: where in the file the units are, when it holds several tables or is laid out in a way of its own.
         mapping: paths inside an HDF5 file by role (`times`, `units`, `index`, `unit_names`, `counts`, `intervals`).
         follow_links: follow links to other files in the recording's own folder.
+        covariates: where covariates of the user's own are, by name; see `spikefit.loaders.covariates`.
     """
 
     limits: ReadLimits
     units_table: str | None = None
     mapping: Mapping[str, Any] | None = None
     follow_links: bool = False
+    covariates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
