@@ -19,7 +19,7 @@ def read_recording(recording: str | Path | SpikeTrains, config: Config) -> Spike
         trains = recording
     else:
         trains = read(
-            Path(recording),
+            recording,
             format=wanted.format,
             units_table=wanted.units_table,
             mapping=dict(wanted.mapping) or None,

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from spikefit.addresses import name_of_recording
 from spikefit.cli.guard import show_warning
-from spikefit.cli.options import SpikefitCommand, config_option, given, json_option, quiet_and_verbose, settings
+from spikefit.cli.options import (
+    RecordingPath,
+    SpikefitCommand,
+    config_option,
+    given,
+    json_option,
+    quiet_and_verbose,
+    settings,
+)
 from spikefit.cli.show import echo_table, plain_number, thousands
 
 if TYPE_CHECKING:
@@ -24,7 +33,7 @@ PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @click.command("inspect", cls=SpikefitCommand)
-@click.argument("recording", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("recording", metavar="FILE", type=RecordingPath())
 @settings(["recording"])
 @config_option
 @click.option(
@@ -39,7 +48,7 @@ PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 def command(
     ctx: click.Context,
     /,
-    recording: Path,
+    recording: Path | str,
     config_file: Path | None,
     plot: Path | None,
     as_json: bool,
@@ -56,7 +65,7 @@ def command(
 
     if plot is not None and plot.suffix.lower() not in PLOT_SUFFIXES:
         ctx.fail(f"--plot {plot}: expected a name that ends in {', '.join(PLOT_SUFFIXES)}")
-    if is_result(recording):
+    if isinstance(recording, Path) and is_result(recording):
         if plot is not None:
             ctx.fail(f"{recording} is a result, and --plot draws recordings: spikefit report --figures draws results")
         if given(flags):
@@ -99,7 +108,12 @@ def _draw(trains: SpikeTrains, found: dict[str, Any], path: Path) -> None:
     from spikefit.files import replacing
     from spikefit.plots import plot_recording, save_figure
 
-    if trains.source is not None and path.exists() and os.path.samefile(path, trains.source):
+    if (
+        trains.source is not None
+        and os.path.exists(trains.source)
+        and path.exists()
+        and os.path.samefile(path, trains.source)
+    ):
         raise UsageError(f"{path} is the recording itself, which is never written to.", hint="pass another --plot FILE")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {str(path.parent)!r}.", hint="make it first")
@@ -119,10 +133,10 @@ def _explain(path: Path, *, as_json: bool, quiet: bool) -> None:
         echo_overview(path, found)
 
 
-def _echo(recording: Path, found: dict[str, Any], bin_width_s: float | None) -> None:
+def _echo(recording: Path | str, found: dict[str, Any], bin_width_s: float | None) -> None:
     kept = [unit for unit in found["units"] if unit["kept"]]
     observed_s = sum(stop - start for start, stop in found["intervals_s"])
-    click.echo(f"{recording.name} ({found['format']})")
+    click.echo(f"{name_of_recording(recording)} ({found['format']})")
     click.echo(
         f"{found['n_units']} units, {len(kept)} of them would be used; {thousands(found['n_spikes'])} spikes; "
         f"{_minutes(observed_s)} observed from {found['t_start_s']:.3f} s to {found['t_stop_s']:.3f} s"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
@@ -14,13 +13,13 @@ from spikefit.intervals import Intervals
 from spikefit.loaders.checks import CheckLimits, check_numbers, check_whole_numbers
 from spikefit.loaders.doubts import doubts_about
 from spikefit.loaders.observed import settle_intervals
-from spikefit.loaders.raw import RawRecording, in_seconds
+from spikefit.loaders.raw import RawRecording, SourceFile, in_seconds
 from spikefit.spikes import SpikeTrains
 
 
 def assemble(
     raw: RawRecording,
-    path: Path,
+    path: SourceFile,
     limits: CheckLimits,
     *,
     time_unit: str | None = None,
@@ -79,7 +78,7 @@ def assemble(
     return dataclasses.replace(trains, warnings=tuple(warnings), covariates={} if covariates is None else covariates)
 
 
-def _whole(raw: RawRecording, path: Path, intervals_s: Intervals | None) -> SpikeTrains:
+def _whole(raw: RawRecording, path: SourceFile, intervals_s: Intervals | None) -> SpikeTrains:
     if intervals_s is None:
         intervals_s = np.array([[raw.times.min(), np.nextafter(raw.times.max(), np.inf)]])
     return SpikeTrains(

@@ -14,7 +14,7 @@ from spikefit.loaders import nwb_series
 from spikefit.loaders.h5 import H5Reader, opened
 from spikefit.loaders.h5_series import Clock, offered
 from spikefit.loaders.hdf5_names import first_dataset, first_number, first_text
-from spikefit.loaders.raw import ReadOptions
+from spikefit.loaders.raw import ReadOptions, SourceFile
 from spikefit.loaders.text_series import ENDINGS, read_table
 
 HDF5_FORMATS = ("nwb", "hdf5", "nix")
@@ -35,7 +35,7 @@ class CovariateSearch:
         options: how it was read; `options.covariates` says where the user's own are.
     """
 
-    path: Path
+    path: SourceFile
     format: str
     options: ReadOptions
 

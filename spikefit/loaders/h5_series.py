@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -15,7 +14,7 @@ from spikefit.errors import RecordingError
 from spikefit.loaders.h5 import H5Reader, name_of, opened
 from spikefit.loaders.h5_storage import check_storage
 from spikefit.loaders.hdf5_names import time_unit_of
-from spikefit.loaders.raw import ReadOptions, in_seconds, number_of_bytes
+from spikefit.loaders.raw import ReadOptions, SourceFile, in_seconds, number_of_bytes
 
 # More columns than this are channels or pixels, not what an animal did.
 MOST_COLUMNS = 64
@@ -49,7 +48,7 @@ class H5Series:
         offset: and then this is added.
     """
 
-    path: Path
+    path: SourceFile
     options: ReadOptions
     data: str
     clock: Clock

@@ -7,11 +7,11 @@ seconds, checks it and makes the `SpikeTrains`. So no reader has to know about t
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,27 @@ from spikefit.intervals import Intervals
 
 # A unit column of this name marks units that are not neurons (noise, unsorted spikes); its text says what they are.
 NOT_A_NEURON = "not_a_neuron"
+
+
+class SourceFile(Protocol):
+    """What readers need of a file: a path on a disk, or `spikefit.loaders.remote.RemoteFile`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stem(self) -> str: ...
+
+    @property
+    def suffix(self) -> str: ...
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]: ...
+
+    def stat(self) -> os.stat_result: ...
+
+    def is_file(self) -> bool: ...
+
+    def is_dir(self) -> bool: ...
 
 
 class ReadLimits(Protocol):
@@ -201,7 +222,7 @@ def number_of_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def damaged(path: Path, where: str, fault: BaseException) -> RecordingError:
+def damaged(path: SourceFile, where: str, fault: BaseException) -> RecordingError:
     """The error for a part of a file that a library could not read."""
     reason = " ".join(str(fault).split())[:200] or type(fault).__name__
     place = f"{path.name}: {where}" if where else path.name
