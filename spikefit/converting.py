@@ -34,11 +34,11 @@ def convert(recording: str | Path, out: str | Path, config: Config, *, overwrite
         UsageError: if `out` is no such name, is there already, is the recording itself or cannot be written to.
         RecordingError: if the recording cannot be read, or no unit is left.
     """
-    recording, out = Path(recording), Path(out)
+    out = Path(out)
     write = WRITERS.get(out.suffix.lower())
     if write is None:
         raise UsageError(f"{out}: expected a name that ends in {', '.join(WRITERS)}.", hint=f"pass {out.stem}.nwb, say")
-    if out.exists() and recording.exists() and os.path.samefile(out, recording):
+    if out.exists() and os.path.exists(recording) and os.path.samefile(out, recording):
         raise UsageError(
             f"{out} is the recording itself, which is never written to.", hint="pass another file to write"
         )

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from spikefit.covariates import Covariate, Covariates
 from spikefit.errors import RecordingError
+from spikefit.intervals import EDGE_TOLERANCE_S
 from spikefit.loaders.raw import NOT_A_NEURON
-from spikefit.spikes import EDGE_TOLERANCE_S, SpikeTrains
+from spikefit.spikes import SpikeTrains
 
 # What people bin spike trains at, from the finest that a synapse shows in to the coarsest that still has a direction.
 BIN_WIDTHS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
@@ -133,10 +135,29 @@ def inspect_recording(
         "t_stop_s": trains.t_stop_s,
         "intervals_s": trains.intervals_s.tolist(),
         "epochs": {name: epoch.tolist() for name, epoch in trains.epochs.items()},
+        "covariates": [_describe_covariate(covariate) for covariate in trains.covariates.values()],
         "units": rows,
         "suggested_bins": [_describe_bins(trains, kept_rows, width) for width in bin_widths_s] if kept_rows else [],
-        "warnings": list(trains.warnings),
+        "warnings": [*trains.warnings, *_not_offered(trains)],
     }
+
+
+def _describe_covariate(covariate: Covariate) -> dict[str, Any]:
+    return {
+        "name": covariate.name,
+        "shape": list(covariate.shape),
+        "columns": list(covariate.columns),
+        "unit": covariate.unit,
+        "description": covariate.description,
+        "rate_hz": covariate.rate_hz,
+        "t_start_s": covariate.start_s if math.isfinite(covariate.start_s) else None,
+        "t_stop_s": covariate.stop_s if math.isfinite(covariate.stop_s) else None,
+    }
+
+
+def _not_offered(trains: SpikeTrains) -> list[str]:
+    left_out = trains.covariates.left_out if isinstance(trains.covariates, Covariates) else ()
+    return [f"not offered as a covariate: {sentence}" for sentence in left_out]
 
 
 def _describe_bins(trains: SpikeTrains, rows: Sequence[int], bin_width_s: float) -> dict[str, Any]:

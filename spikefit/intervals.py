@@ -9,6 +9,10 @@ from spikefit.errors import RecordingError
 
 Intervals = NDArray[np.float64]
 
+# Times in files are rounded decimals: a spike this close below a bin edge was recorded on the edge. It lies far below
+# any sampling period and far above the rounding of float64 over a day.
+EDGE_TOLERANCE_S = 1e-9
+
 
 def union_of(intervals_s: ArrayLike) -> Intervals:
     """Intervals in order with overlaps taken once; intervals that only touch stay apart."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from spikefit.addresses import name_of_recording
 from spikefit.config import Config
 from spikefit.errors import NotConvergedError, UsageError
 from spikefit.excerpt import with_excerpt
@@ -257,7 +258,7 @@ def _folders(items: Sequence[Recording], out: Path | None) -> list[Path | None]:
         return [None] * len(items)
     if len(items) == 1:
         return [out]
-    names = [item.name if isinstance(item, SpikeTrains) else Path(item).name.split(".")[0] for item in items]
+    names = [item.name if isinstance(item, SpikeTrains) else name_of_recording(item).split(".")[0] for item in items]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UsageError(

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from spikefit.addresses import is_address, without_credentials
 from spikefit.config import Config
 from spikefit.files import explain_os_error
 from spikefit.spikes import SpikeTrains
@@ -66,7 +67,7 @@ class RunRecord:
         for handler in handlers:
             logger.addHandler(handler)
         logger.setLevel(min(level, logging.INFO) if level else logging.INFO)
-        logger.info("spikefit %s: %s", version("spikefit"), " ".join(sys.argv))
+        logger.info("spikefit %s: %s", version("spikefit"), " ".join(_command()))
         try:
             yield
         except BaseException as fault:
@@ -89,7 +90,7 @@ class RunRecord:
             "versions": {"python": platform.python_version(), **_versions()},
             "platform": f"{platform.system()} {platform.machine()}",
             "device": device,
-            "argv": list(sys.argv),
+            "argv": _command(),
             "seed": self.config.run.seed,
             "config_sha256": hashlib.sha256(settings.encode()).hexdigest(),
             "input": _input(self.recording),
@@ -167,11 +168,21 @@ def _input(recording: str | Path | SpikeTrains) -> dict[str, Any]:
         digest = hashlib.sha256(recording.spike_times_s.tobytes())
         digest.update(recording.offsets.tobytes())
         return {"name": recording.name, "source": recording.source, "spikes_sha256": digest.hexdigest()}
+    if is_address(recording):
+        from spikefit.loaders.remote import RemoteFile
+
+        file = RemoteFile(str(recording))
+        return {"path": str(file), "name": file.name, **file.record()}
     path = Path(recording)
     record: dict[str, Any] = {"path": str(path), "name": path.name}
     if path.exists():
         record |= fingerprint(path)
     return record
+
+
+def _command() -> list[str]:
+    """What was typed, addresses without what gives access."""
+    return [without_credentials(word) if is_address(word) else word for word in sys.argv]
 
 
 def _now() -> str:

@@ -19,10 +19,11 @@ def read_recording(recording: str | Path | SpikeTrains, config: Config) -> Spike
         trains = recording
     else:
         trains = read(
-            Path(recording),
+            recording,
             format=wanted.format,
             units_table=wanted.units_table,
             mapping=dict(wanted.mapping) or None,
+            covariates=wanted.covariates,
             time_unit=wanted.time_unit,
             t_start_s=wanted.t_start,
             t_stop_s=wanted.t_stop,

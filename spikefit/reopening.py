@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spikefit.addresses import is_address
 from spikefit.config import Config
 from spikefit.errors import UsageError
 from spikefit.pipeline import prepare
@@ -26,7 +27,7 @@ def reopen(result: Result, recording: str | Path | None = None) -> Counts:
     known = dict(result.provenance.get("input", {}))
     path = _find(result, known, recording)
     expected = known.get("sha256")
-    if expected is not None and path.is_file() and sha256_of(path) != expected:
+    if expected is not None and isinstance(path, Path) and path.is_file() and sha256_of(path) != expected:
         raise UsageError(
             f"{path} is not the file that {result.name} was fitted to, or it has changed since (its SHA-256 differs).",
             hint="give the path of the recording as it was, or fit this one anew",
@@ -42,7 +43,11 @@ def reopen(result: Result, recording: str | Path | None = None) -> Counts:
     return counts
 
 
-def _find(result: Result, known: dict[str, object], recording: str | Path | None) -> Path:
+def _find(result: Result, known: dict[str, object], recording: str | Path | None) -> Path | str:
+    if recording is None and is_address(known.get("path")):
+        recording = str(known["path"])
+    if is_address(recording):
+        return str(recording)
     if recording is not None:
         path = Path(recording)
         if not path.exists():

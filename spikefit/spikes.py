@@ -18,12 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikefit.covariates import Covariate
 from spikefit.errors import RecordingError, UsageError, did_you_mean
-from spikefit.intervals import Intervals, as_intervals, intersection_of, union_of
-
-# Times in files are rounded decimals: a spike this close below a bin edge was recorded on the edge. It lies far below
-# any sampling period and far above the rounding of float64 over a day.
-EDGE_TOLERANCE_S = 1e-9
+from spikefit.intervals import EDGE_TOLERANCE_S, Intervals, as_intervals, intersection_of, union_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +40,8 @@ class SpikeTrains:
         format: the layout it was read from, if any.
         warnings: doubts about the input that the reader should know of.
         session: what the file says of the session, as texts: `session_start_time` (ISO), `session_id`, `subject_id`, ….
+        covariates: what else was measured (position, speed, …), by name; nothing of it is looked for or read before it is
+            asked for. They stay whole, on the clock of the spikes, whatever part of the recording is kept.
 
     Raises:
         RecordingError: if times are not finite or not sorted, ids repeat, or intervals are empty or overlap.
@@ -59,6 +58,7 @@ class SpikeTrains:
     format: str | None = None
     warnings: tuple[str, ...] = ()
     session: Mapping[str, str] = field(default_factory=dict)
+    covariates: Mapping[str, Covariate] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         times = np.ascontiguousarray(self.spike_times_s, dtype=np.float64)

@@ -10,6 +10,7 @@ import click
 
 from spikefit.cli.guard import show_warning
 from spikefit.cli.options import (
+    RecordingPath,
     SpikefitCommand,
     config_option,
     given,
@@ -22,7 +23,7 @@ from spikefit.cli.show import thousands
 
 
 @click.command("convert", cls=SpikefitCommand)
-@click.argument("recording", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("recording", metavar="IN", type=RecordingPath())
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @settings(["recording"])
 @config_option
@@ -30,7 +31,7 @@ from spikefit.cli.show import thousands
 @json_option("what was written as JSON instead of a line")
 @quiet_and_verbose
 def command(
-    recording: Path,
+    recording: Path | str,
     out: Path,
     config_file: Path | None,
     overwrite: bool,

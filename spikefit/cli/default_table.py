@@ -6,6 +6,7 @@ RECORDING: dict[str, Any] = {
     "format": None,
     "units_table": None,
     "mapping": {},
+    "covariates": {},
     "time_unit": None,
     "t_start": None,
     "t_stop": None,
@@ -30,4 +31,5 @@ CHECKS: dict[str, Any] = {
     "lone_spike_factor": 10.0,
     "max_read_bytes": 17179869184,
     "max_expansion": 1000.0,
+    "max_covariate_bytes": 1073741824,
 }

@@ -35,6 +35,16 @@ FLAGS = (
     ),
     Flag(
         section="recording",
+        name="covariates",
+        help="Covariates beside those the file offers: NAME=PATH in it, with @TIMES or @30Hz, or NAME=TABLE.csv.",
+        metavar="NAME=PLACE,…",
+        default_text="",
+        choices=(),
+        is_switch=False,
+        is_list=False,
+    ),
+    Flag(
+        section="recording",
         name="time_unit",
         help="Unit of the spike times in the file, where it is not what the format says.",
         metavar="s|ms|us|ns|min|RATE",

@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from spikefit.addresses import name_of_recording
 from spikefit.cli.guard import Session, show_warning
 from spikefit.cli.options import (
+    RecordingPath,
     SpikefitCommand,
     config_option,
     given,
@@ -23,7 +25,7 @@ SECTIONS = ("recording", "model", "gradient", "fit", "run")
 
 
 @click.command("infer", cls=SpikefitCommand)
-@click.argument("recordings", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("recordings", metavar="FILE...", type=RecordingPath(), nargs=-1, required=True)
 @click.option(
     "-o",
     "--out",
@@ -48,7 +50,7 @@ SECTIONS = ("recording", "model", "gradient", "fit", "run")
 def command(
     ctx: click.Context,
     /,
-    recordings: tuple[Path, ...],
+    recordings: tuple[Path | str, ...],
     out: Path | None,
     config_file: Path | None,
     dry_run: bool,
@@ -106,4 +108,4 @@ def command(
         for place, (recording, fit) in enumerate(zip(recordings, fits, strict=True)):
             if place:
                 click.echo("")
-            echo_summary(fit, out if len(fits) == 1 else out / recording.name.split(".")[0])
+            echo_summary(fit, out if len(fits) == 1 else out / name_of_recording(recording).split(".")[0])

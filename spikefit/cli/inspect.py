@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from spikefit.addresses import name_of_recording
 from spikefit.cli.guard import show_warning
-from spikefit.cli.options import SpikefitCommand, config_option, given, json_option, quiet_and_verbose, settings
+from spikefit.cli.options import (
+    RecordingPath,
+    SpikefitCommand,
+    config_option,
+    given,
+    json_option,
+    quiet_and_verbose,
+    settings,
+)
 from spikefit.cli.show import echo_table, plain_number, thousands
 
 if TYPE_CHECKING:
@@ -19,11 +28,12 @@ if TYPE_CHECKING:
     from spikefit.spikes import SpikeTrains
 
 MOST_INTERVALS_SHOWN = 6
+MOST_COLUMNS_SHOWN = 4
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @click.command("inspect", cls=SpikefitCommand)
-@click.argument("recording", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("recording", metavar="FILE", type=RecordingPath())
 @settings(["recording"])
 @config_option
 @click.option(
@@ -38,7 +48,7 @@ PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 def command(
     ctx: click.Context,
     /,
-    recording: Path,
+    recording: Path | str,
     config_file: Path | None,
     plot: Path | None,
     as_json: bool,
@@ -55,7 +65,7 @@ def command(
 
     if plot is not None and plot.suffix.lower() not in PLOT_SUFFIXES:
         ctx.fail(f"--plot {plot}: expected a name that ends in {', '.join(PLOT_SUFFIXES)}")
-    if is_result(recording):
+    if isinstance(recording, Path) and is_result(recording):
         if plot is not None:
             ctx.fail(f"{recording} is a result, and --plot draws recordings: spikefit report --figures draws results")
         if given(flags):
@@ -98,7 +108,12 @@ def _draw(trains: SpikeTrains, found: dict[str, Any], path: Path) -> None:
     from spikefit.files import replacing
     from spikefit.plots import plot_recording, save_figure
 
-    if trains.source is not None and path.exists() and os.path.samefile(path, trains.source):
+    if (
+        trains.source is not None
+        and os.path.exists(trains.source)
+        and path.exists()
+        and os.path.samefile(path, trains.source)
+    ):
         raise UsageError(f"{path} is the recording itself, which is never written to.", hint="pass another --plot FILE")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {str(path.parent)!r}.", hint="make it first")
@@ -118,10 +133,10 @@ def _explain(path: Path, *, as_json: bool, quiet: bool) -> None:
         echo_overview(path, found)
 
 
-def _echo(recording: Path, found: dict[str, Any], bin_width_s: float | None) -> None:
+def _echo(recording: Path | str, found: dict[str, Any], bin_width_s: float | None) -> None:
     kept = [unit for unit in found["units"] if unit["kept"]]
     observed_s = sum(stop - start for start, stop in found["intervals_s"])
-    click.echo(f"{recording.name} ({found['format']})")
+    click.echo(f"{name_of_recording(recording)} ({found['format']})")
     click.echo(
         f"{found['n_units']} units, {len(kept)} of them would be used; {thousands(found['n_spikes'])} spikes; "
         f"{_minutes(observed_s)} observed from {found['t_start_s']:.3f} s to {found['t_stop_s']:.3f} s"
@@ -154,6 +169,23 @@ def _echo(recording: Path, found: dict[str, Any], bin_width_s: float | None) -> 
             ],
             numbers=(1,),
         )
+    if found["covariates"]:
+        click.echo("")
+        echo_table(
+            ("covariate", "samples", "columns", "unit", "rate (Hz)", "from – to (s)"),
+            [
+                (
+                    row["name"],
+                    thousands(row["shape"][0]),
+                    ", ".join(row["columns"]) if row["shape"][1] <= MOST_COLUMNS_SHOWN else str(row["shape"][1]),
+                    row["unit"] or "–",
+                    _rate(row),
+                    f"{_seconds(row['t_start_s'])} – {_seconds(row['t_stop_s'])}",
+                )
+                for row in found["covariates"]
+            ],
+            numbers=(1, 4),
+        )
     if found["suggested_bins"]:
         click.echo("")
         echo_table(
@@ -180,6 +212,14 @@ def _echo(recording: Path, found: dict[str, Any], bin_width_s: float | None) -> 
 
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _rate(row: dict[str, Any]) -> str:
+    """Stated by the file, or what the samples come to over their span."""
+    if row["rate_hz"] is not None:
+        return f"{row['rate_hz']:g}"
+    span_s = (row["t_stop_s"] or 0.0) - (row["t_start_s"] or 0.0)
+    return f"≈ {(row['shape'][0] - 1) / span_s:.3g}" if span_s > 0 else "–"
 
 
 def _minutes(seconds: float) -> str:

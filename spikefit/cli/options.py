@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from spikefit.addresses import is_address
 from spikefit.cli.flag_table import FLAGS
 from spikefit.cli.flags import Flag
 from spikefit.cli.guard import Session
@@ -109,6 +110,17 @@ def settings(sections: Iterable[str], also: Sequence[str] = ()) -> Callable[[Fun
         return function
 
     return decorate
+
+
+class RecordingPath(click.Path):
+    """A recording on the command line: a path, or the address of a file on the network, which stays text."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A `Path`, or the address as it was typed."""
+        return value if is_address(value) else super().convert(value, param, ctx)
 
 
 def config_option(function: Function) -> Function:

@@ -205,6 +205,8 @@ def _read_mapping(value: Any) -> Any:
 
 Mapping = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("ROLE=PATH,…")]
 
+Covariates = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("NAME=PLACE,…")]
+
 MOST_HIDDEN = 1000
 
 

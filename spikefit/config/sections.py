@@ -18,6 +18,7 @@ from spikefit.config.grids import Grid
 from spikefit.config.kinds import (
     Address,
     ClusterWord,
+    Covariates,
     Device,
     Duration,
     Durations,
@@ -58,6 +59,10 @@ class RecordingConfig(Section):
     mapping: Mapping = Field(
         default={},
         description="Datasets of an HDF5 file by role: times, units or index, unit_names, counts, bin_width, intervals.",
+    )
+    covariates: Covariates = Field(
+        default={},
+        description="Covariates beside those the file offers: NAME=PATH in it, with @TIMES or @30Hz, or NAME=TABLE.csv.",
     )
     time_unit: TimeUnit | None = Field(
         default=None, description="Unit of the spike times in the file, where it is not what the format says."
@@ -237,6 +242,11 @@ class ChecksConfig(Section):
         default=1000.0,
         gt=1,
         description="Refuse a dataset that declares this many times the bytes it has stored, above 64 MiB.",
+    )
+    max_covariate_bytes: NotAFlag[int] = Field(
+        default=1024**3,
+        gt=0,
+        description="A series that takes more bytes than this in memory is not offered as a covariate.",
     )
 
 

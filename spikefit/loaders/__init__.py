@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spikefit.addresses import is_address
 from spikefit.errors import RecordingError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from spikefit.covariates import Covariate
     from spikefit.loaders.checks import CheckLimits
-    from spikefit.loaders.raw import RawRecording, ReadOptions
+    from spikefit.loaders.raw import RawRecording, ReadOptions, SourceFile
     from spikefit.spikes import SpikeTrains
 
 
@@ -55,6 +58,8 @@ FORMATS = (
     Format("text", "file", "text", "CSV, TSV or text: one spike per line, a time and a unit"),
 )
 
+# Formats that are read in parts; the others are read whole, and so never over the network.
+REMOTE_FORMATS = ("nwb", "hdf5")
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HEAD_BYTES = 4096
 
@@ -65,6 +70,7 @@ def read(
     format: str | None = None,
     units_table: str | None = None,
     mapping: Mapping[str, Any] | None = None,
+    covariates: Mapping[str, str] | None = None,
     time_unit: str | None = None,
     t_start_s: float | None = None,
     t_stop_s: float | None = None,
@@ -76,10 +82,13 @@ def read(
     """Read a recording, check it, and return its spike trains in seconds.
 
     Args:
-        path: a file, or the folder of a format that is one. It is opened for reading only.
+        path: a file, or the folder of a format that is one; it is opened for reading only. Or the address of a file,
+            `https://…` or `s3://…`.
         format: the name of a format, to overrule what the content says.
         units_table: where in the file the units are, if it holds several tables or hides them.
         mapping: paths inside an HDF5 file by role, for a layout of its own: `{"times": "/a", "units": "/b"}`.
+        covariates: where covariates are that the file does not offer by itself, by name: `/path/in/file` (HDF5) with
+            `@/path/of/times` or `@30Hz` behind it, or a table of text with a column `time_s`.
         time_unit: the unit that the times are in (`s`, `ms`, `us`, `ns`, `min`, or `samples@30000` for times counted in
             samples at 30 kHz), if the file is wrong or silent about it. It also ends all doubt about the unit.
         t_start_s: start of the recording in seconds, if the file is wrong or silent about it.
@@ -90,12 +99,13 @@ def read(
         checks: thresholds of the checks; by default those of the configuration.
 
     Returns:
-        The recording; doubts about it are in its `warnings`.
+        The recording; doubts about it are in its `warnings`. Its `covariates` are looked for when the first is asked for.
 
     Raises:
         RecordingError: if the file cannot be read, or holds nothing that can be used.
         UsageError: if an argument names a format, unit or place that does not exist.
     """
+    from spikefit.covariates import Covariates
     from spikefit.loaders.assemble import assemble
     from spikefit.loaders.raw import ReadOptions
 
@@ -103,9 +113,14 @@ def read(
         from spikefit.config import ChecksConfig
 
         checks = ChecksConfig()
-    file = Path(path)
-    _check_file(file)
-    options = ReadOptions(limits=checks, units_table=units_table, mapping=mapping, follow_links=follow_links)
+    file = _source(path)
+    options = ReadOptions(
+        limits=checks,
+        units_table=units_table,
+        mapping=mapping,
+        follow_links=follow_links,
+        covariates=dict(covariates or {}),
+    )
     raw = _read_raw(file, format, options)
     return assemble(
         raw,
@@ -116,7 +131,22 @@ def read(
         t_stop_s=t_stop_s,
         clip=clip,
         drop_units=drop_units,
+        covariates=Covariates(_Search(file, raw.format, options)),
     )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Looks for covariates; what that takes is not imported before."""
+
+    path: SourceFile
+    format: str
+    options: ReadOptions
+
+    def __call__(self) -> tuple[dict[str, Covariate], list[str]]:
+        from spikefit.loaders.covariates import CovariateSearch
+
+        return CovariateSearch(self.path, self.format, self.options)()
 
 
 def recognise(path: str | os.PathLike[str]) -> str | None:
@@ -128,18 +158,26 @@ def recognise(path: str | os.PathLike[str]) -> str | None:
     from spikefit.config import ChecksConfig
     from spikefit.loaders.raw import ReadOptions
 
-    _check_file(Path(path))
-    found = _recognised(Path(path), ReadOptions(limits=ChecksConfig()))
+    found = _recognised(_source(path), ReadOptions(limits=ChecksConfig()))
     return None if found is None else found.name
 
 
-def _read_raw(path: Path, name: str | None, options: ReadOptions) -> RawRecording:
+def _source(path: str | os.PathLike[str]) -> SourceFile:
+    if is_address(path):
+        from spikefit.loaders.remote import RemoteFile
+
+        return RemoteFile(str(path))
+    _check_file(Path(path))
+    return Path(path)
+
+
+def _read_raw(path: SourceFile, name: str | None, options: ReadOptions) -> RawRecording:
     if name is None and options.mapping:
         name = "hdf5"  # paths inside a file speak of HDF5, whatever else the file may be
     if name is None:
         found = _recognised(path, options)
         if found is None:
-            raise _unknown(path)
+            raise _unknown(Path(str(path)))
     else:
         names = [known.name for known in FORMATS]
         if name not in names:
@@ -147,11 +185,13 @@ def _read_raw(path: Path, name: str | None, options: ReadOptions) -> RawRecordin
         found = FORMATS[names.index(name)]
         if found.kind == "hdf5" and not _is_hdf5(path):
             raise RecordingError(f"{path.name}: this is not an HDF5 file, so not {name}.", hint="leave --format out")
+    if not isinstance(path, Path) and found.name not in REMOTE_FORMATS:
+        raise _not_in_parts(path)
     raw: RawRecording = _module(found).read(path, options)
     return raw
 
 
-def _recognised(path: Path, options: ReadOptions) -> Format | None:
+def _recognised(path: SourceFile, options: ReadOptions) -> Format | None:
     head = b"" if path.is_dir() else _head(path)
     if not path.is_dir() and _is_hdf5(path):
         from spikefit.loaders.h5 import opened
@@ -160,17 +200,26 @@ def _recognised(path: Path, options: ReadOptions) -> Format | None:
             for known in FORMATS:
                 if known.kind == "hdf5" and _module(known).recognise(reader):
                     return known
+    if not isinstance(path, Path):
+        raise _not_in_parts(path)
     for known in FORMATS:
         if known.kind == "file" and _module(known).recognise(path, head):
             return known
     return None
 
 
+def _not_in_parts(path: SourceFile) -> RecordingError:
+    return RecordingError(
+        f"{path}: over the network only NWB and plain HDF5 can be read in parts, and this is neither.",
+        hint="check the address (is it a page about the file?), or download the file first",
+    )
+
+
 def _module(known: Format) -> Any:
     return importlib.import_module(f"spikefit.loaders.{known.module}")
 
 
-def _is_hdf5(path: Path) -> bool:
+def _is_hdf5(path: SourceFile) -> bool:
     """Whether the signature of HDF5 stands at the start, or behind a user block of 512 bytes or a power of two more."""
     try:
         with path.open("rb") as file:
@@ -185,7 +234,7 @@ def _is_hdf5(path: Path) -> bool:
     return False
 
 
-def _head(path: Path) -> bytes:
+def _head(path: SourceFile) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(HEAD_BYTES)
@@ -194,10 +243,10 @@ def _head(path: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
-    address = str(path).split(":", 1)[0].lower()
-    if address in ("http", "https", "s3", "gs", "ftp"):
+    if re.match(r"(https?|s3):/", str(path)):
         raise RecordingError(
-            f"{path}: recordings are read from disks, not over the network.", hint="download the file first"
+            f"{path}: a path is no address, it has lost one of its slashes.",
+            hint="pass the address as text, not as a path",
         )
     try:
         status = path.stat()
@@ -223,7 +272,7 @@ def _check_file(path: Path) -> None:
         )
 
 
-def _unreadable(path: Path, fault: OSError) -> RecordingError:
+def _unreadable(path: SourceFile, fault: OSError) -> RecordingError:
     if isinstance(fault, PermissionError):
         return RecordingError(f"{path.name}: no permission to read it.", hint="ask its owner for read access")
     return RecordingError(

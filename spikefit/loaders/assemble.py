@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
+from spikefit.covariates import Covariates
 from spikefit.errors import RecordingError, UsageError, did_you_mean
 from spikefit.intervals import Intervals
 from spikefit.loaders.checks import CheckLimits, check_numbers, check_whole_numbers
 from spikefit.loaders.doubts import doubts_about
 from spikefit.loaders.observed import settle_intervals
-from spikefit.loaders.raw import RawRecording, in_seconds
+from spikefit.loaders.raw import RawRecording, SourceFile, in_seconds
 from spikefit.spikes import SpikeTrains
 
 
 def assemble(
     raw: RawRecording,
-    path: Path,
+    path: SourceFile,
     limits: CheckLimits,
     *,
     time_unit: str | None = None,
@@ -27,6 +27,7 @@ def assemble(
     t_stop_s: float | None = None,
     clip: bool = False,
     drop_units: Iterable[str] = (),
+    covariates: Covariates | None = None,
 ) -> SpikeTrains:
     """Turn a raw recording into checked spike trains in seconds.
 
@@ -39,6 +40,7 @@ def assemble(
         t_stop_s: its end.
         clip: leave spikes outside the observed intervals out instead of refusing them.
         drop_units: ids of units to leave out before anything is checked.
+        covariates: what else was measured; it is passed on as it is.
 
     Raises:
         RecordingError: if the times cannot be used as they are, or no unit has a spike.
@@ -73,10 +75,10 @@ def assemble(
     trains = _whole(raw, path, intervals_s)
     warnings += _doubtful_epochs(trains)
     warnings += doubts_about(trains, limits, unit_was_given=time_unit is not None)
-    return dataclasses.replace(trains, warnings=tuple(warnings))
+    return dataclasses.replace(trains, warnings=tuple(warnings), covariates={} if covariates is None else covariates)
 
 
-def _whole(raw: RawRecording, path: Path, intervals_s: Intervals | None) -> SpikeTrains:
+def _whole(raw: RawRecording, path: SourceFile, intervals_s: Intervals | None) -> SpikeTrains:
     if intervals_s is None:
         intervals_s = np.array([[raw.times.min(), np.nextafter(raw.times.max(), np.inf)]])
     return SpikeTrains(

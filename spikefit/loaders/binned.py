@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError
-from spikefit.loaders.raw import RawRecording, from_trains
+from spikefit.loaders.raw import RawRecording, SourceFile, from_trains
 from spikefit.units_of_time import format_time
 
 # Names of attributes that say how wide the bins are, with their unit in seconds.
@@ -29,7 +28,7 @@ BIN_WIDTHS = {
 def from_counts(
     counts: NDArray[Any],
     bin_width_s: float | None,
-    path: Path,
+    path: SourceFile,
     where: str,
     *,
     format_name: str,
@@ -94,7 +93,7 @@ def from_triplets(
     units: NDArray[Any],
     counts: NDArray[Any],
     bin_width_s: float | None,
-    path: Path,
+    path: SourceFile,
     where: str,
     *,
     format_name: str,

@@ -53,6 +53,9 @@ class CheckLimits(Protocol):
     @property
     def max_expansion(self) -> float: ...
 
+    @property
+    def max_covariate_bytes(self) -> int: ...
+
 
 # Fewer times than this may all be whole seconds by design (a toy file); more never are.
 MIN_WHOLE_TIMES = 20

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from spikefit.errors import RecordingError
 from spikefit.loaders.h5_heaps import check_heaps
 from spikefit.loaders.h5_storage import check_storage, check_text_lengths
-from spikefit.loaders.raw import ReadOptions, damaged
+from spikefit.loaders.raw import ReadOptions, SourceFile, damaged
 
 # A group or a dataset; h5py comes without types.
 Node: TypeAlias = Any
@@ -44,16 +44,20 @@ MAX_DEPTH = 100
 
 
 @contextlib.contextmanager
-def opened(path: Path, options: ReadOptions) -> Iterator[H5Reader]:
+def opened(path: SourceFile, options: ReadOptions) -> Iterator[H5Reader]:
     """Open an HDF5 file for reading only.
 
     Raises:
         RecordingError: if it is cut short, damaged, or open for writing elsewhere.
     """
-    check_heaps(path)
+    source: Any = path
+    if isinstance(path, Path):
+        check_heaps(path)
+    else:  # looking through all of a file on the network would mean to fetch all of it
+        source = path.open("rb")
     try:
         # Disks without locks (some network shares) must not stop us; a lock that somebody holds must.
-        file = h5py.File(path, "r", locking="best-effort")
+        file = h5py.File(source, "r", **({"locking": "best-effort"} if source is path else {}))
     except H5_FAULTS as fault:
         raise _explain_open(path, fault) from fault
     try:
@@ -63,7 +67,7 @@ def opened(path: Path, options: ReadOptions) -> Iterator[H5Reader]:
             file.close()
 
 
-def _explain_open(path: Path, fault: BaseException) -> RecordingError:
+def _explain_open(path: SourceFile, fault: BaseException) -> RecordingError:
     text = " ".join(str(fault).split())
     short = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text)
     if short:
@@ -95,7 +99,7 @@ class H5Reader:
         options: limits, and whether links to other files may be followed.
     """
 
-    def __init__(self, path: Path, file: h5py.File, options: ReadOptions) -> None:
+    def __init__(self, path: SourceFile, file: h5py.File, options: ReadOptions) -> None:
         self.path = path
         self.file = file
         self.options = options
@@ -160,6 +164,11 @@ class H5Reader:
 
     def refuse_other_file(self, where: str, filename: str, how: str) -> None:
         """Refuse data in another file, unless links may be followed and it lies in the recording's own folder."""
+        if not isinstance(self.path, Path):
+            raise RecordingError(
+                f"{self.path.name}: {where} is {how} another file ({filename!r}), which is never followed on the network.",
+                hint="download both files into one folder",
+            )
         folder = self.path.resolve().parent
         target = (folder / filename).resolve()
         if not self.options.follow_links:

@@ -6,8 +6,6 @@ A layout is a function that looks at one group and gives a recording, or None wh
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 
@@ -17,7 +15,7 @@ from spikefit.loaders.h5 import H5Reader, opened
 from spikefit.loaders.hdf5_layouts import LAYOUTS, from_mapping
 from spikefit.loaders.hdf5_names import first_number, first_text
 from spikefit.loaders.nwb_columns import column_values
-from spikefit.loaders.raw import RawRecording, ReadOptions
+from spikefit.loaders.raw import RawRecording, ReadOptions, SourceFile
 
 # Groups looked at, from the root down; a file that hides its spikes deeper is pointed at with --units-table.
 MAX_GROUPS = 200
@@ -33,7 +31,7 @@ def recognise(reader: H5Reader) -> bool:
     return True
 
 
-def read(path: Path, options: ReadOptions) -> RawRecording:
+def read(path: SourceFile, options: ReadOptions) -> RawRecording:
     """Read spike times of a plain HDF5 file, with start, end and epochs where it states them.
 
     Raises:
@@ -93,7 +91,8 @@ def _groups(reader: H5Reader) -> list[h5py.Group]:
         below = []
         for group in level:
             for name in reader.names(group)[:MAX_GROUPS]:
-                if name.startswith("#"):  # where MATLAB keeps what its cells point at
+                # Where MATLAB keeps what its cells point at, and what was measured beside the spikes.
+                if name.startswith("#") or (name == "covariates" and group.name == "/"):
                     continue
                 with reader.guarded(f"{group.name}/{name}"):
                     hard = isinstance(group.get(name, getlink=True), h5py.HardLink)

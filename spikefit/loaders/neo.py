@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError
-from spikefit.loaders.raw import RawRecording
+from spikefit.loaders.raw import RawRecording, SourceFile
 from spikefit.loaders.segments import Segment, Train, from_segments
 
 # A name of a unit of measurement; Neo hands these texts to a parser that would also work out 9**9**9.
@@ -121,7 +121,7 @@ def _seconds(quantity: Any, path: Path) -> NDArray[np.float64]:
         ) from fault
 
 
-def check_unit_texts(texts: set[str], path: Path) -> None:
+def check_unit_texts(texts: set[str], path: SourceFile) -> None:
     """Refuse names of units of measurement that are no names; the library beneath Neo works them out as formulas.
 
     Raises:

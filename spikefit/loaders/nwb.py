@@ -8,7 +8,6 @@ library minds an index that falls, NaN, or unsorted times.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -21,7 +20,7 @@ from spikefit.loaders.h5 import H5_FAULTS, H5Reader, opened
 from spikefit.loaders.nwb_columns import column_values, has_column, referenced_text, row_ends, simple_columns
 from spikefit.loaders.nwb_intervals import read_epochs, read_invalid_times
 from spikefit.loaders.nwb_one import has_unit_times, read_unit_times
-from spikefit.loaders.raw import RawRecording, ReadOptions, unique_ids
+from spikefit.loaders.raw import RawRecording, ReadOptions, SourceFile, unique_ids
 
 # Columns that may hold the names by which the lab knows its units, the likeliest first.
 NAME_COLUMNS = (
@@ -35,7 +34,7 @@ def recognise(reader: H5Reader) -> bool:
     return reader.has_attribute(reader.file, "nwb_version") or isinstance(reader.node("nwb_version"), h5py.Dataset)
 
 
-def read(path: Path, options: ReadOptions) -> RawRecording:
+def read(path: SourceFile, options: ReadOptions) -> RawRecording:
     """Read spike times, observed intervals, epochs and unit columns of an NWB file.
 
     Raises:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError, UsageError
-from spikefit.intervals import Intervals, intersection_of, union_of
+from spikefit.intervals import EDGE_TOLERANCE_S, Intervals, intersection_of, union_of
 from spikefit.loaders.checks import named
 from spikefit.loaders.raw import RawRecording
-from spikefit.spikes import EDGE_TOLERANCE_S, take_stretches
+from spikefit.spikes import take_stretches
 
 
 def settle_intervals(

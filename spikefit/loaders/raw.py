@@ -7,11 +7,11 @@ seconds, checks it and makes the `SpikeTrains`. So no reader has to know about t
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,27 @@ from spikefit.intervals import Intervals
 NOT_A_NEURON = "not_a_neuron"
 
 
+class SourceFile(Protocol):
+    """What readers need of a file: a path on a disk, or `spikefit.loaders.remote.RemoteFile`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stem(self) -> str: ...
+
+    @property
+    def suffix(self) -> str: ...
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]: ...
+
+    def stat(self) -> os.stat_result: ...
+
+    def is_file(self) -> bool: ...
+
+    def is_dir(self) -> bool: ...
+
+
 class ReadLimits(Protocol):
     """How much of a file may be read; see the section `checks` of the configuration for the defaults."""
 
@@ -31,6 +52,9 @@ class ReadLimits(Protocol):
 
     @property
     def max_expansion(self) -> float: ...
+
+    @property
+    def max_covariate_bytes(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -42,12 +66,14 @@ class ReadOptions:
         units_table: where in the file the units are, when it holds several tables or is laid out in a way of its own.
         mapping: paths inside an HDF5 file by role (`times`, `units`, `index`, `unit_names`, `counts`, `intervals`).
         follow_links: follow links to other files in the recording's own folder.
+        covariates: where covariates of the user's own are, by name; see `spikefit.loaders.covariates`.
     """
 
     limits: ReadLimits
     units_table: str | None = None
     mapping: Mapping[str, Any] | None = None
     follow_links: bool = False
+    covariates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -196,7 +222,7 @@ def number_of_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def damaged(path: Path, where: str, fault: BaseException) -> RecordingError:
+def damaged(path: SourceFile, where: str, fault: BaseException) -> RecordingError:
     """The error for a part of a file that a library could not read."""
     reason = " ".join(str(fault).split())[:200] or type(fault).__name__
     place = f"{path.name}: {where}" if where else path.name

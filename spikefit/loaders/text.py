@@ -22,7 +22,7 @@ from spikefit.loaders.raw import (
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 # `time (ms)`, `spike_time_ms`, `t [s]`
-_HEADING = re.compile(r"(?P<name>.*?)[\s_]*[\[(]?(?P<unit>s|sec|seconds|ms|us|µs|ns|min)[\])]?", re.IGNORECASE)
+HEADING = re.compile(r"(?P<name>.*?)[\s_]*[\[(]?(?P<unit>s|sec|seconds|ms|us|µs|ns|min)[\])]?", re.IGNORECASE)
 
 
 def recognise(path: Path, head: bytes) -> bool:
@@ -30,17 +30,17 @@ def recognise(path: Path, head: bytes) -> bool:
     if path.is_dir() or b"\0" in head or not head:
         return False
     try:
-        lines = _lines_of(head.decode("utf-8-sig"))
+        lines = lines_of(head.decode("utf-8-sig"))
     except UnicodeDecodeError as fault:
         # The first bytes may end inside a letter; anything else is no text.
         if fault.start < len(head) - 4:
             return False
-        lines = _lines_of(head[: fault.start].decode("utf-8-sig"))
+        lines = lines_of(head[: fault.start].decode("utf-8-sig"))
     whole = lines[:-1] if len(lines) > 2 else lines
     if len(whole) < 2:
         return False
-    separator = _separator(whole[1])
-    rows = [_split(line, separator) for line in whole[1:20]]
+    separator = separator_of(whole[1])
+    rows = [split(line, separator) for line in whole[1:20]]
     return all(len(row) == len(rows[0]) >= 2 and any(_NUMBER.fullmatch(cell) for cell in row) for row in rows)
 
 
@@ -59,15 +59,15 @@ def read(path: Path, options: ReadOptions) -> RawRecording:
             hint="convert it to HDF5 or NWB, which are far smaller",
         )
     try:
-        lines = _lines_of(path.read_text(encoding="utf-8-sig", errors="replace"))
+        lines = lines_of(path.read_text(encoding="utf-8-sig", errors="replace"))
     except OSError as fault:
         raise damaged(path, "", fault) from fault
     if not lines:
         raise RecordingError(f"{path.name}: there is no line of text in the file.", hint="was it written to the end?")
-    separator = _separator(lines[min(1, len(lines) - 1)])
-    heading = _split(lines[0], separator)
+    separator = separator_of(lines[min(1, len(lines) - 1)])
+    heading = split(lines[0], separator)
     has_heading = not any(_NUMBER.fullmatch(cell) for cell in heading)
-    rows = [_split(line, separator) for line in lines[has_heading:]]
+    rows = [split(line, separator) for line in lines[has_heading:]]
     width = len(heading)
     odd = next((k for k, row in enumerate(rows) if len(row) != width), None)
     if odd is not None:
@@ -101,15 +101,18 @@ def read(path: Path, options: ReadOptions) -> RawRecording:
     )
 
 
-def _lines_of(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
+    """The lines that hold something: neither empty nor a comment."""
     return [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", "%"))]
 
 
-def _separator(line: str) -> str | None:
+def separator_of(line: str) -> str | None:
+    """The sign between columns; None for spaces."""
     return next((sign for sign in ("\t", ";", ",") if sign in line), None)
 
 
-def _split(line: str, separator: str | None) -> list[str]:
+def split(line: str, separator: str | None) -> list[str]:
+    """The cells of a line."""
     return [cell.strip().strip('"') for cell in line.split(separator)]
 
 
@@ -118,7 +121,7 @@ def _which(heading: list[str], columns: list[list[str]], path: Path) -> tuple[in
     names, units_of_time = [], []
     for title in heading:
         lowered = title.lower()
-        match = _HEADING.fullmatch(lowered)
+        match = HEADING.fullmatch(lowered)
         names.append(match["name"].strip() if match and match["name"].strip() else lowered)
         units_of_time.append(match["unit"] if match and match["name"].strip() else None)
     times = [k for k, title in enumerate(heading) if names[k] in (*TIMES, "time") or title.lower() in TIMES]

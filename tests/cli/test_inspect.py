@@ -46,6 +46,25 @@ def test_json_is_one_object_with_the_fields_promised(invoke, recording):
     assert outcome.stderr == ""
 
 
+def test_covariates_are_listed_and_those_left_out_are_told(invoke, recording):
+    with h5py.File(recording, "a") as file:
+        file["covariates/speed/values"] = np.arange(600.0)
+        file["covariates/speed/time_s"] = np.arange(600) / 10
+        file["covariates/image"] = np.zeros((3, 4, 5))
+    outcome = invoke("inspect", recording)
+    (row,) = [line for line in outcome.stdout.splitlines() if line.startswith("speed ")]
+    assert row.split()[:4] == ["speed", "600", "speed", "–"]
+    assert "≈ 10" in row
+    assert "0.000 – 59.900" in row
+    assert "warning: not offered as a covariate: made_up.h5: /covariates/image has shape (3, 4, 5)" in outcome.stdout
+    found = json.loads(invoke("inspect", recording, "--json", "--covariates", "fast=/covariates/speed").stdout)
+    assert [row["name"] for row in found["covariates"]] == ["speed", "fast"]
+    assert found["covariates"][0]["shape"] == [600, 1]
+    wrong = invoke("inspect", recording, "--covariates", "fast=/covariates/sped")
+    assert wrong.exit_code == 2
+    assert "there is nothing at '/covariates/sped'" in wrong.stderr
+
+
 def test_flags_choose_a_part(invoke, recording):
     found = json.loads(invoke("inspect", recording, "--interval", ":30", "--min-spikes", "70", "--json").stdout)
     assert found["t_stop_s"] == 30.0

@@ -24,8 +24,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from spikefit.covariates import Covariate
 from spikefit.errors import SpikefitError
 from spikefit.loaders import FORMATS, read
+from spikefit.spikes import SpikeTrains
 
 SECONDS_PER_CASE = 10
 EXTRA_BYTES = 2**30
@@ -71,6 +73,14 @@ def make_seeds(folder: Path) -> list[Path]:
         for name in ("epochs", "trials", "invalid_times"):
             file[f"intervals/{name}/start_time"] = [0.0, 5.0]
             file[f"intervals/{name}/stop_time"] = [0.5, 9.0]
+        for name, data in (("Position/place", flat.reshape(-1, 2)), ("CompassDirection/direction", flat[:120])):
+            series = file.create_group(f"processing/behavior/{name}")
+            series.attrs["neurodata_type"] = "SpatialSeries"
+            series.create_dataset("data", data=data, chunks=True, compression="gzip")
+            series["data"].attrs.update(unit="radians", conversion=1.0)
+        file["processing/behavior/Position/place/timestamps"] = np.arange(120.0)
+        file["processing/behavior/CompassDirection/direction/starting_time"] = 1.0
+        file["processing/behavior/CompassDirection/direction/starting_time"].attrs["rate"] = 30.0
         file["intervals/epochs/tags"] = ["x", "y"]
         file["intervals/epochs/tags_index"] = [1, 2]
     with h5py.File(folder / "per_unit.h5", "w", libver="latest") as file:
@@ -78,6 +88,8 @@ def make_seeds(folder: Path) -> list[Path]:
             file[f"spike_times/{k}"] = train
         file.attrs.update(t_start=0.0, t_stop=70.0, time_unit="s")
         file["epochs/run"] = [[0.0, 5.0]]
+        file["covariates/speed/values"] = flat
+        file["covariates/speed/time_s"] = np.arange(240.0)
     with h5py.File(folder / "flat.h5", "w") as file:
         file.create_dataset("times", data=flat, chunks=(100,), compression="gzip", shuffle=True, fletcher32=True)
         file.update({"unit": rows, "unit_names": [b"a", b"b", b"c"]})
@@ -175,7 +187,9 @@ def _read(path: Path, name: str, failures: list[str], number: int) -> str:
     # Every so often a format is forced upon a file that is of another.
     names = [known.name for known in FORMATS]
     try:
-        read(path, format=names[number // 5 % len(names)] if number % 5 == 4 else None)
+        trains = read(path, format=names[number // 5 % len(names)] if number % 5 == 4 else None)
+        for covariate in trains.covariates.values():
+            _read_covariate(covariate, trains)
     except SpikefitError as error:
         if not error.hint:
             failures.append(f"case {number} ({name}): no hint with {error.message!r}")
@@ -184,6 +198,15 @@ def _read(path: Path, name: str, failures: list[str], number: int) -> str:
         failures.append(f"case {number} ({name}):\n{traceback.format_exc(limit=-4)}")
         return "traceback"
     return "read"
+
+
+def _read_covariate(covariate: Covariate, trains: SpikeTrains) -> None:
+    try:
+        # A damaged interval may declare years: what is tested here is the series, not their number of bins.
+        covariate.at(trains.bin(max(trains.duration_s / 1000, 1e-6)))
+    except SpikefitError as error:
+        if not error.hint:
+            raise AssertionError(f"no hint with {error.message!r}") from error
 
 
 def main() -> int:

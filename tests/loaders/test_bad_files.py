@@ -48,7 +48,7 @@ def test_a_zarr_folder_and_an_address(tmp_path: Path) -> None:
     (tmp_path / "session.nwb.zarr").mkdir()
     (tmp_path / "session.nwb.zarr" / ".zgroup").write_text("{}")
     refused(tmp_path / "session.nwb.zarr", "Zarr is not supported")
-    refused(Path("https://dandiarchive.org/session.nwb"), "not over the network", "download the file first")
+    refused(Path("https://dandiarchive.org/session.nwb"), "a path is no address", "pass the address as text")
 
 
 def test_zero_bytes(tmp_path: Path) -> None:
