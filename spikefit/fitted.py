@@ -8,6 +8,7 @@ A `Fit` is a `Result` whose parameters are still at work; torch is imported when
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
 if TYPE_CHECKING:
+    from spikefit.fitting.expected import Judged
     from spikefit.fitting.outcome import FittedNetwork
     from spikefit.fitting.problem import FitSettings, Hooks
 
@@ -161,6 +163,10 @@ def to_fit(
         p_value, q_value, metrics, notes = test.p_value, test.q_value, test.metrics, test.notes
         tested = np.isfinite(test.ci_low)
         ci_low, ci_high = np.where(tested, test.ci_low, ci_low), np.where(tested, test.ci_high, ci_high)
+    goodness = None
+    if network.judged is not None:
+        goodness = _goodness(network.judged, counts, units, seed=config.run.seed)
+        units, metrics = goodness[0], {**metrics, **goodness[2]}
     return Fit(
         unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
         unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
@@ -176,6 +182,7 @@ def to_fit(
         q_value=q_value,
         hidden=hidden,
         history=dict(network.history),
+        diagnostics=goodness[1] if goodness else {},
         common_drive=_common_drive(network, counts.bin_width_s),
         metrics={**network.metrics, **metrics, "device": device},
         units=tuple(units),
@@ -185,6 +192,24 @@ def to_fit(
         name=name,
         **further,
     )
+
+
+def _goodness(
+    judged: Judged, counts: Counts, units: Sequence[UnitRow], *, seed: int
+) -> tuple[list[UnitRow], dict[str, Any], dict[str, Any]]:
+    """Unit rows with how well each unit is described, the curves behind it, and the figures in all."""
+    from spikefit.diagnostics.goodness import goodness_of_fit
+
+    found = goodness_of_fit(counts.counts[judged.bins], judged.expected_count, judged.constant_count, seed=seed)
+    place = {unit: k for k, unit in enumerate(counts.unit_ids)}
+    rows = []
+    for row in units:
+        if row.kept and row.id in place:
+            further = {name: float(values[place[row.id]]) for name, values in found.columns.items()}
+            row = dataclasses.replace(row, columns={**row.columns, **further})
+        rows.append(row)
+    metrics = {**found.metrics, "goodness_heldout": judged.heldout}
+    return rows, {"ks_curve": found.ks_curve}, metrics
 
 
 def _common_drive(network: FittedNetwork, bin_width_s: float) -> CommonDriveTerm | None:

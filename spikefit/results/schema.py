@@ -61,6 +61,11 @@ ABOUT: dict[str, About] = {
     "excerpt/interval_s": About("edge", "s", "start and end of a short stretch of the recording that travels along"),
     "excerpt/spike_time_s": About("spike", "s", "spikes of the recorded units in that stretch, unit after unit"),
     "excerpt/unit": About("spike", "1", "place of each spike's unit in unit_id, from 0"),
+    "diagnostics/ks_curve": About(
+        "unit, level",
+        "1",
+        "share of a unit's rescaled intervals below each level, levels spread evenly from 0 to 1; the level itself if the fit is right",
+    ),
     "units/id": About("row", "1", "every unit of the recording, dropped ones included, then the hidden units"),
     "units/kind": About("row", "1", "visible or hidden"),
     "units/kept": About("row", "1", "1 where the fit used the unit"),
