@@ -19,6 +19,7 @@ from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.scores import choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.with_hidden import poglm_outcome, train_candidate
 from spikefit.fitting.without_hidden import fit_observed, glm_outcome
+from spikefit.models.coupling import filters_from_weights
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.spikes import Counts
 
@@ -82,5 +83,8 @@ def fit_network(
         "heldout_block_bins": heldout.lengths.astype(np.float64),
         "heldout_block_nats": (nats[chosen] - blocks.factorials).numpy(),
     }
+    h0 = filters_from_weights(fit.weights[:, : design.n_couplings], problem.basis.to(fit.weights)).sum(-1).cpu().numpy()
     judged = judged_bins(problem, fitted[chosen][0] if chosen else fit)
-    return dataclasses.replace(network, history=dict(network.history) | by_block, judged=judged)
+    return dataclasses.replace(
+        network, history=dict(network.history) | by_block, judged=judged, h0_connectivity=h0 if chosen else None
+    )

@@ -34,6 +34,7 @@ class FittedNetwork:
         metrics: scores and sizes, plain values.
         history: series over steps.
         notes: what the reader must know, as sentences.
+        h0_connectivity: of the fit without hidden units to the training bins, (post, pre), where there are hidden units.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
@@ -46,6 +47,7 @@ class FittedNetwork:
     metrics: dict[str, Any]
     history: dict[str, Array]
     notes: tuple[str, ...] = ()
+    h0_connectivity: Array | None = None
     judged: Judged | None = None
 
     @property

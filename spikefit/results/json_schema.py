@@ -83,6 +83,10 @@ METRICS_SCHEMA: dict[str, Any] = {
         "ks_median_distance": _number(
             "median over units of the Kolmogorov-Smirnov distance of their rescaled intervals"
         ),
+        "spectral_radius": _number(
+            "further spikes that one spike calls up, along the strongest mode of the linearised network"
+        ),
+        "correlogram_share": _number("squared rank correlation over pairs of couplings and plain cross-correlograms"),
         "simulated_runs": _count("free runs of the fitted network from the recorded past"),
         "simulated_runaway": _count("those of them in which the activity ran away"),
         "simulated_run_s": _number("length of a free run, seconds"),

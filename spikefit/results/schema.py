@@ -66,6 +66,24 @@ ABOUT: dict[str, About] = {
         "1",
         "share of a unit's rescaled intervals below each level, levels spread evenly from 0 to 1; the level itself if the fit is right",
     ),
+    "diagnostics/n_spike_pairs": About(
+        PAIR,
+        "spikes",
+        "spikes of pre followed by one of post inside the window, each pair of spikes counted; visible units",
+    ),
+    "diagnostics/correlogram_z": About(
+        PAIR,
+        "1",
+        "their excess over constant rates, over its standard deviation: the plain cross-correlogram; visible units",
+    ),
+    "diagnostics/shared_z": About(
+        PAIR,
+        "1",
+        "what was taken off connectivity over std_error as shared input before the test; NaN without a test; visible units",
+    ),
+    "diagnostics/h0_weight": About(
+        PAIR, "drive per spike", "connectivity in the fit without hidden units, from the training bins; visible units"
+    ),
     "units/id": About("row", "1", "every unit of the recording, dropped ones included, then the hidden units"),
     "units/kind": About("row", "1", "visible or hidden"),
     "units/kept": About("row", "1", "1 where the fit used the unit"),
