@@ -77,7 +77,7 @@ def _lengths(recovery: Recovery) -> Markup | None:
             continue
         length = np.array([row["length"] for row in group])
         lines = [
-            Line(length, _values(group, "recall"), "recall", "objective"),
+            Line(length, _values(group, "recall"), "recall", "training"),
             Line(length, _values(group, "false_discovery_proportion"), "false discoveries", "heldout"),
         ]
         title = f"recall and false discoveries against length, {NAMES[kind]}"

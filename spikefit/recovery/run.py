@@ -15,7 +15,7 @@ from spikefit.errors import UsageError
 from spikefit.fitted import POGLM, check_hidden
 from spikefit.progress import Progress, SilentProgress
 from spikefit.recovery.scores import RecoveryScore, score_recovery
-from spikefit.recovery.truth import Truth, edges_of, matched_network, mean_counts, network_of_fit
+from spikefit.recovery.truth import FEWEST_EDGES, Truth, edges_of, matched_network, mean_counts, network_of_fit
 from spikefit.results import Result, load_result
 from spikefit.results.documents import plain
 from spikefit.simulate import Simulation, simulate
@@ -152,6 +152,11 @@ def recover(
     if not edges.any():
         notes.append(
             "the fit calls no edge, so its own simulations only tell how many edges are called where there is none"
+        )
+    if edges.sum() < FEWEST_EDGES:
+        notes.append(
+            "fewer than five edges do not tell how many there are and how strong: the random networks have about one for each unit, "
+            "five times as large as what no edge looks like"
         )
     failed: dict[str, list[str]] = {FIT: [], RANDOM: []}
     progress.start("simulating and fitting again", float(len(jobs)))

@@ -104,7 +104,7 @@ def _plot(result: Result, k: int, curve: NDArray[np.float64]) -> Markup:
     chart = line_chart(
         [
             Line(levels, levels, "", "zero", band=(np.clip(levels - half, 0, 1), np.clip(levels + half, 0, 1))),
-            Line(levels, curve, "", "first"),
+            Line(levels, curve, "", "training"),
         ],
         title=f"rescaled intervals of unit {row.id}, KS distance {distance:.3g}",
         x_label="if the fit is right",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def test_spike_pairs_are_those_counted_one_by_one():
     counts, offsets = rng.poisson(0.3, (90, 3)).astype(np.uint8), np.array([0, 40, 43, 90])
     found, chance = spike_pairs(counts, offsets, 5)
     expected, n_bins = np.zeros((3, 3)), 0
-    for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+    for first, last in itertools.pairwise(offsets):
         for t in range(first, last):
             for s in range(max(first, t - 5), t):
                 expected += np.outer(counts[t], counts[s].astype(float))
