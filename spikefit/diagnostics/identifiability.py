@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikefit.models.ceiling import SIGMOID_CEILING
+
 Array = NDArray[np.float64]
 
 FEWEST_PAIRS = 10  # fewer do not tell how far couplings follow correlograms
@@ -72,9 +74,12 @@ def spectral_radius(connectivity: Array, mean_count: Array, *, link: str) -> flo
     Args:
         connectivity: drive per spike, (post, pre), whatever else spikes do to all units included.
         mean_count: mean spikes per bin of every unit.
-        link: `softplus` or `exp`.
+        link: `softplus`, `exp` or `sigmoid`.
     """
-    slope = mean_count if link == "exp" else -np.expm1(-mean_count)
+    if link == "sigmoid":
+        slope = mean_count * (1 - mean_count / SIGMOID_CEILING)
+    else:
+        slope = mean_count if link == "exp" else -np.expm1(-mean_count)
     gain = slope[:, None] * connectivity
     return float(np.abs(np.linalg.eigvals(gain)).max()) if np.isfinite(gain).all() and gain.size else math.nan
 

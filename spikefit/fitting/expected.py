@@ -83,9 +83,10 @@ def _without_hidden(problem: Problem, fit: GLMFit, windows: Windows, batch: Wind
 
 @torch.no_grad()
 def _with_hidden(model: POGLMNetwork, batch: WindowBatch, generator: torch.Generator) -> Tensor:
-    before, after = model.context
-    history = history_features(batch.counts[..., before - model.n_lags : batch.counts.shape[-1] - after], model.basis)
-    log_rate = model.posterior(model.posterior.features(batch.counts))
-    hidden = hard_draws(model, N_DRAWS, generator)(log_rate.exp()).counts
-    drive = model.visible_drive(history) + model.hidden_drive(hidden)
+    _, after = model.context
+    # As in the bound: bins start one window ahead of the core, because hidden spikes there act on the core.
+    history = history_features(batch.counts[..., : batch.counts.shape[-1] - after], model.basis)
+    features = model.posterior.features(batch.counts, history)
+    _, draws = model.posterior.draw(features, hard_draws(model, N_DRAWS, generator))
+    drive = model.hidden_drive(draws.counts) + model.visible_drive(history[..., model.n_lags :])
     return LINK_VALUES[model.link](drive[:, :, 0, : model.n_visible]).mean(0)

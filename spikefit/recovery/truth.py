@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.results import Result
-from spikefit.simulate import CommonDrive, Network, random_network
+from spikefit.simulate import LINK_INVERSES, CommonDrive, Network, random_network
 
 Array = NDArray[np.float64]
 
@@ -88,8 +88,9 @@ def matched_network(result: Result, edges: NDArray[np.bool_], *, seed: int) -> T
         link=str(result.config["model"]["link"]),
     )
     # The drive that gives each unit its recorded rate, less what its inputs add on average.
-    goal = np.log(counts) if drawn.link == "exp" else counts + np.log(-np.expm1(-counts))
-    network = Network(drawn.coupling_filters, goal - drawn.connectivity @ counts, n, width, drawn.link)
+    network = Network(
+        drawn.coupling_filters, LINK_INVERSES[drawn.link](counts) - drawn.connectivity @ counts, n, width, drawn.link
+    )
     return Truth(network, (drawn.connectivity[:n, :n] != 0) & ~np.eye(n, dtype=bool))
 
 

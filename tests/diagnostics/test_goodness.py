@@ -154,8 +154,9 @@ def test_without_held_out_bins_it_is_said_so(simulated):
     np.testing.assert_allclose(judged.expected_count.mean(axis=0), simulated.counts[5:].mean(axis=0), rtol=0.01)
 
 
-def test_with_hidden_units_the_expectation_is_over_draws(simulated):
-    fit = spikefit.POGLM(hidden=1, max_epochs=2, restarts=1, draws=1, **SETTINGS).fit(simulated)
+@pytest.mark.parametrize("posterior", ["forward-backward", "forward-self"])
+def test_with_hidden_units_the_expectation_is_over_draws(simulated, posterior):
+    fit = spikefit.POGLM(hidden=1, posterior=posterior, max_epochs=2, restarts=1, draws=1, **SETTINGS).fit(simulated)
     assert fit.metrics["ks_units_tested"] == 8
     assert np.isfinite([row.columns["bits_per_spike"] for row in fit.unit_rows[:8]]).all()
     assert set(COLUMNS).isdisjoint(fit.unit_rows[8].columns)

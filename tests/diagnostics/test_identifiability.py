@@ -48,6 +48,7 @@ def test_the_spectral_radius_is_that_of_a_ring_and_of_an_exponential_link():
     mean = np.full(4, 0.1)
     assert spectral_radius(ring, mean, link="exp") == pytest.approx(0.3)
     assert spectral_radius(ring, mean, link="softplus") == pytest.approx(3.0 * -np.expm1(-0.1))
+    assert spectral_radius(ring, mean, link="sigmoid") == pytest.approx(0.3 * (1 - 0.1 / 5.0))
     assert spectral_radius(np.triu(ring, 1), mean, link="exp") == pytest.approx(0.0)
 
 
