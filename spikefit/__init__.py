@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from spikefit.gradient_check import compare_gradients
     from spikefit.loaders import read
     from spikefit.pipeline import infer, plan
+    from spikefit.recovery import recover
     from spikefit.spikes import Counts, SpikeTrains
 
     __version__: str
@@ -47,6 +48,7 @@ __all__ = [
     "plots",
     "prob",
     "read",
+    "recover",
     "report",
     "simulate",
 ]
@@ -65,6 +67,7 @@ _HOMES = {
     "load_result": "spikefit.fitted",
     "plan": "spikefit.pipeline",
     "read": "spikefit.loaders",
+    "recover": "spikefit.recovery",
 }
 _SUBMODULES = frozenset({"config", "errors", "exporters", "plots", "prob", "report", "simulate"})
 

@@ -8,6 +8,7 @@ A `Fit` is a `Result` whose parameters are still at work; torch is imported when
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
 if TYPE_CHECKING:
+    from spikefit.fitting.expected import Judged
     from spikefit.fitting.outcome import FittedNetwork
     from spikefit.fitting.problem import FitSettings, Hooks
 
@@ -141,6 +143,7 @@ def to_fit(
         warnings: doubts about the input.
         further: other fields of `Result`.
     """
+    from spikefit.diagnostics.identifiability import STRONG_RECURRENCE
     from spikefit.diagnostics.significance import judge_edges
     from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
 
@@ -161,6 +164,18 @@ def to_fit(
         p_value, q_value, metrics, notes = test.p_value, test.q_value, test.metrics, test.notes
         tested = np.isfinite(test.ci_low)
         ci_low, ci_high = np.where(tested, test.ci_low, ci_low), np.where(tested, test.ci_high, ci_high)
+    pairs, whole = _identifiability(network, counts, std_intervals=(ci_low, ci_high, p_value), link=config.model.link)
+    metrics = {**metrics, **whole}
+    if whole["spectral_radius"] >= STRONG_RECURRENCE:
+        notes = (
+            *notes,
+            f"one spike calls up {whole['spectral_radius']:.2g} further ones in this fit (spectral radius): it is strongly recurrent, and "
+            "couplings of such a fit can stand for slow drive that all units share",
+        )
+    goodness = None
+    if network.judged is not None:
+        goodness = _goodness(network.judged, counts, units, seed=config.run.seed)
+        units, metrics = goodness[0], {**metrics, **goodness[2]}
     return Fit(
         unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
         unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
@@ -176,6 +191,7 @@ def to_fit(
         q_value=q_value,
         hidden=hidden,
         history=dict(network.history),
+        diagnostics={**pairs, **(goodness[1] if goodness else {})},
         common_drive=_common_drive(network, counts.bin_width_s),
         metrics={**network.metrics, **metrics, "device": device},
         units=tuple(units),
@@ -185,6 +201,55 @@ def to_fit(
         name=name,
         **further,
     )
+
+
+def _identifiability(
+    network: FittedNetwork, counts: Counts, *, std_intervals: tuple[Any, Any, Any], link: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What there is to go by for each pair of recorded units, and for the whole."""
+    from spikefit.diagnostics import identifiability as found
+
+    n, n_lags = counts.n_units, network.coupling_filters.shape[2]
+    connectivity = network.coupling_filters.sum(axis=2)
+    n_pairs, by_chance = found.spike_pairs(counts.counts, counts.segment_offsets, n_lags)
+    z = found.correlogram_z(n_pairs, by_chance)
+    pairs = {"n_spike_pairs": n_pairs, "correlogram_z": z}
+    ci_low, ci_high, p_value = (values[:n, :n] for values in std_intervals)
+    visible, std_error = connectivity[:n, :n], network.std_error[:n, :n]
+    if np.isfinite(p_value).any():
+        pairs["shared_z"] = found.shared_z(visible, std_error, ci_low, ci_high, p_value)
+    if network.h0_connectivity is not None:
+        pairs["h0_weight"] = network.h0_connectivity
+    everything = connectivity.copy()
+    common = _common_drive(network, counts.bin_width_s)
+    if common is not None:  # a spike of any recorded unit acts on all, summed over its exponentials
+        decay = np.exp(-counts.bin_width_s / common.time_constant_s)
+        everything[:, :n] += (common.weights @ (1 / (1 - decay)))[:, None]
+    hidden = network.hidden_count.mean(axis=0) if network.n_hidden else np.empty(0)
+    mean_count = np.concatenate([counts.counts.mean(axis=0, dtype=np.float64), hidden])
+    whole = {
+        "spectral_radius": found.spectral_radius(everything, mean_count, link=link),
+        "correlogram_share": found.share_known_to_correlograms(visible, std_error, z),
+    }
+    return pairs, whole
+
+
+def _goodness(
+    judged: Judged, counts: Counts, units: Sequence[UnitRow], *, seed: int
+) -> tuple[list[UnitRow], dict[str, Any], dict[str, Any]]:
+    """Unit rows with how well each unit is described, the curves behind it, and the figures in all."""
+    from spikefit.diagnostics.goodness import goodness_of_fit
+
+    found = goodness_of_fit(counts.counts[judged.bins], judged.expected_count, judged.constant_count, seed=seed)
+    place = {unit: k for k, unit in enumerate(counts.unit_ids)}
+    rows = []
+    for row in units:
+        if row.kept and row.id in place:
+            further = {name: float(values[place[row.id]]) for name, values in found.columns.items()}
+            row = dataclasses.replace(row, columns={**row.columns, **further})
+        rows.append(row)
+    metrics = {**found.metrics, "goodness_heldout": judged.heldout}
+    return rows, {"ks_curve": found.ks_curve}, metrics
 
 
 def _common_drive(network: FittedNetwork, bin_width_s: float) -> CommonDriveTerm | None:

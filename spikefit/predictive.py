@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spikefit.plots.activity import RATE, RATE_SE
+from spikefit.plots.activity import FANO, FANO_SIMULATED, RATE, RATE_SE
 from spikefit.results import Result
 from spikefit.simulate import LINK_FUNCTIONS, RUNAWAY_COUNT
 from spikefit.spikes import Counts
@@ -38,18 +38,21 @@ class FreeRuns:
         rate_hz: of every unit in every run that did not run away; (run, unit).
         n_runs: all runs.
         n_runaway: those that ran away.
+        kept: which runs did not; (n_runs,).
     """
 
     rate_hz: Array
     n_runs: int
     n_runaway: int
+    kept: NDArray[np.bool_]
 
 
 def with_simulated_rates(result: ResultT, counts: Counts, *, seed: int) -> ResultT:
     """The result with the rate at which each unit fires when the fitted network runs by itself, as unit columns.
 
     `simulated_rate_hz` is the mean over runs of `RUN_S` seconds that start from the recorded past at places spread evenly over
-    the recording, and `simulated_rate_se_hz` its standard error over runs. Runs that ran away are left out and counted in the
+    the recording, and `simulated_rate_se_hz` its standard error over runs. `fano_factor` and `simulated_fano_factor` are variance
+    over mean of a unit's counts in those stretches, as recorded and in the runs. Runs that ran away are left out and counted in the
     metrics (`simulated_runs`, `simulated_runaway`, `simulated_run_s`).
 
     Args:
@@ -79,16 +82,37 @@ def with_simulated_rates(result: ResultT, counts: Counts, *, seed: int) -> Resul
     if len(runs.rate_hz) >= FEWEST_RUNS:
         mean = runs.rate_hz.mean(axis=0)
         error = runs.rate_hz.std(axis=0, ddof=1) / np.sqrt(len(runs.rate_hz))
+        fano = fano_factor(_recorded(result, counts, starts[runs.kept], n_bins))
+        simulated_fano = fano_factor(runs.rate_hz * n_bins * counts.bin_width_s)
         place = {unit: k for k, unit in enumerate(result.unit_id)}
 
         def with_rates(columns: Any, k: int) -> dict[str, Any]:
-            return {**columns, RATE: float(mean[k]), RATE_SE: float(error[k])}
+            further = {RATE: float(mean[k]), RATE_SE: float(error[k])}
+            if k < fano.size:
+                further |= {FANO: float(fano[k]), FANO_SIMULATED: float(simulated_fano[k])}
+            return {**columns, **further}
 
         rows = tuple(
             dataclasses.replace(row, columns=with_rates(row.columns, place[row.id])) if row.kept else row
             for row in rows
         )
     return dataclasses.replace(result, units=rows, metrics=metrics, warnings=warnings)
+
+
+def fano_factor(counts: Array) -> Array:
+    """Variance over mean of every unit's counts, over stretches of equal length; NaN for a silent unit.
+
+    Args:
+        counts: (stretch, unit).
+    """
+    with np.errstate(invalid="ignore"):
+        return np.asarray(counts.var(axis=0, ddof=1) / counts.mean(axis=0))
+
+
+def _recorded(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins: int) -> Array:
+    """Recorded counts of the visible units in the stretches of the runs; (stretch, unit)."""
+    rows = [counts.unit_ids.index(unit) for unit in result.unit_id[result.visible]]
+    return np.array([counts.counts[start : start + n_bins].sum(axis=0, dtype=np.float64)[rows] for start in starts])
 
 
 def run_starts(result: Result, counts: Counts, n_bins: int) -> NDArray[np.int64]:
@@ -148,7 +172,7 @@ def free_runs(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins:
             excess = spikes[:, : result.n_visible].sum(axis=1) - common.level_hz * counts.bin_width_s
             trace = _decay(result) * trace + excess[:, None]
         coming = _pushed(coming, csr_array(spikes.astype(np.float64)) @ push)
-    return FreeRuns(total[alive] / (n_bins * counts.bin_width_s), n_runs, int(n_runs - alive.sum()))
+    return FreeRuns(total[alive] / (n_bins * counts.bin_width_s), n_runs, int(n_runs - alive.sum()), alive)
 
 
 def _decay(result: Result) -> Array:

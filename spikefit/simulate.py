@@ -170,7 +170,7 @@ def random_network(
             f"a unit would fire {rates.max() * bin_width_s:.1f} spikes per bin; the sigmoid link ends at {SIGMOID_CEILING:g}.",
             hint="take smaller bins, lower rates or another link",
         )
-    baseline = _LINK_INVERSES[link](rates * bin_width_s)
+    baseline = LINK_INVERSES[link](rates * bin_width_s)
     return Network(filters, baseline, n_visible, bin_width_s, link)
 
 
@@ -247,7 +247,7 @@ def _sigmoid_inverse(expected_count: Array) -> Array:
 
 
 LINK_FUNCTIONS: dict[str, Callable[[Array], Array]] = {"softplus": _softplus, "exp": np.exp, "sigmoid": _sigmoid}
-_LINK_INVERSES: dict[str, Callable[[Array], Array]] = {
+LINK_INVERSES: dict[str, Callable[[Array], Array]] = {
     "softplus": _softplus_inverse,
     "exp": np.log,
     "sigmoid": _sigmoid_inverse,

@@ -44,7 +44,7 @@ LAYERS: list[set[str]] = [
     {"planning", "provenance", "stopping"},
     {"pipeline"},
     {"reopening"},
-    {"gradient_check"},
+    {"gradient_check", "recovery"},
     {"batching"},
     {"latent_files"},
     {"latent_scoring"},

@@ -17,6 +17,7 @@ COMMANDS = {
     "convert": "Write a clean copy of a recording: kept units, chosen time, seconds.",
     "infer": "Find the connections between the units of a recording.",
     "compare": "Put results side by side: scores, edges in common, hidden units.",
+    "recover": "Simulate from a fit, fit again, and report what this recording can resolve.",
     "batch": "Fit many recordings, or many settings, here or on a cluster.",
     "pvae": "Give a recording a spiking latent code, and score it.",
     "export": "Write a result for other programs.",

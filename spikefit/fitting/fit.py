@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikefit.fitting.expected import judged_bins
 from spikefit.fitting.outcome import FittedNetwork, score_metrics, size_metrics
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, FitSettings, Hooks, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.scores import choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.with_hidden import poglm_outcome, train_candidate
 from spikefit.fitting.without_hidden import fit_observed, glm_outcome
+from spikefit.models.coupling import filters_from_weights
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.spikes import Counts
 
@@ -54,7 +56,7 @@ def fit_network(
     design, fit = fit_observed(problem, problem.split.train, hooks, None)
     blocks = describe_blocks(heldout, problem.mean_count)
     nats: dict[int, Tensor] = {0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)}
-    fitted: dict[int, tuple[POGLMNetwork, bool, dict[str, list[float]]]] = {}
+    fitted: dict[int, tuple[POGLMNetwork, POGLMNetwork, bool, dict[str, list[float]]]] = {}
     plain = fit
     if max(settings.hidden) > 0 and problem.common_drive is not None:
         # Hidden units start from what couplings alone leave unexplained.
@@ -62,7 +64,7 @@ def fit_network(
     for n_hidden in sorted({h for h in settings.hidden if h > 0}):
         trained = train_candidate(problem, n_hidden, design, plain, hooks)
         nats[n_hidden] = poglm_nats(trained[0], heldout)
-        fitted[n_hidden] = trained[1:]
+        fitted[n_hidden] = trained
     chosen = settings.hidden[0]
     if len(settings.hidden) > 1 and len(heldout):
         chosen = choose_hidden({h: nats[h] for h in settings.hidden}, blocks.n_bins)
@@ -74,11 +76,15 @@ def fit_network(
     if chosen == 0:
         network = glm_outcome(problem, fit, metrics, hooks, began)
     else:
-        network = poglm_outcome(problem, *fitted[chosen], metrics, began)
+        network = poglm_outcome(problem, *fitted[chosen][1:], metrics, began)
     # Two fits of one recording can be compared block by block, which is far sharper than by their totals.
     by_block = {
         "heldout_block_start_s": counts.time_s[heldout.starts],
         "heldout_block_bins": heldout.lengths.astype(np.float64),
         "heldout_block_nats": (nats[chosen] - blocks.factorials).numpy(),
     }
-    return dataclasses.replace(network, history=dict(network.history) | by_block)
+    h0 = filters_from_weights(fit.weights[:, : design.n_couplings], problem.basis.to(fit.weights)).sum(-1).cpu().numpy()
+    judged = judged_bins(problem, fitted[chosen][0] if chosen else fit)
+    return dataclasses.replace(
+        network, history=dict(network.history) | by_block, judged=judged, h0_connectivity=h0 if chosen else None
+    )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.fitting.expected import Judged
 from spikefit.fitting.problem import Problem
 from spikefit.fitting.scores import Blocks, Score, bits_per_spike, nats_per_bin
 from spikefit.fitting.windows import Windows
@@ -33,6 +34,8 @@ class FittedNetwork:
         metrics: scores and sizes, plain values.
         history: series over steps.
         notes: what the reader must know, as sentences.
+        h0_connectivity: of the fit without hidden units to the training bins, (post, pre), where there are hidden units.
+        judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
     parameters: dict[str, NDArray[Any]]
@@ -44,6 +47,8 @@ class FittedNetwork:
     metrics: dict[str, Any]
     history: dict[str, Array]
     notes: tuple[str, ...] = ()
+    h0_connectivity: Array | None = None
+    judged: Judged | None = None
 
     @property
     def n_hidden(self) -> int:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Unit columns that hold the rate in free runs of the fit, and its standard error.
 RATE, RATE_SE = "simulated_rate_hz", "simulated_rate_se_hz"
+# Variance over mean of the counts in the same stretches, as recorded and in free runs.
+FANO, FANO_SIMULATED = "fano_factor", "simulated_fano_factor"
 
 _MOST_NAMED = 40
 

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from spikefit.plots.activity import RATE, RATE_SE
+from spikefit.report.goodness import HEADINGS
 from spikefit.report.numbers import number
 from spikefit.report.tables import Column, table_html
 from spikefit.results import Result
@@ -29,10 +30,9 @@ def units(result: Result, _table: Edges) -> Markup:
         Column("spikes", [number(row.n_spikes) for row in rows]),
         Column("rate, Hz", [number(row.rate_hz) for row in rows]),
     ]
-    # Rates in free runs have a part of the page of their own.
-    for key in [key for key in dict.fromkeys(key for row in rows for key in row.columns) if key not in (RATE, RATE_SE)][
-        :8
-    ]:
+    # Rates in free runs and goodness of fit have parts of the page of their own.
+    elsewhere = {RATE, RATE_SE, *HEADINGS}
+    for key in [key for key in dict.fromkeys(key for row in rows for key in row.columns) if key not in elsewhere][:8]:
         cells = [row.columns.get(key) for row in rows]
         columns.append(Column(key, [number(cell) for cell in cells], text=any(isinstance(cell, str) for cell in cells)))
     return table_html(columns, "units", scroll=True)

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from spikefit.report import couplings, fitting, predictive, record
+from spikefit.report import couplings, fitting, goodness, identifiability, predictive, record
 from spikefit.report.summary import sentences
 from spikefit.results import Result
 
@@ -53,10 +53,12 @@ _PARTS: tuple[tuple[str, str, Callable[[Result, Edges], Markup | None]], ...] = 
     ("matrix", "Connectivity", couplings.matrix),
     ("network", "Graph of significant edges", couplings.network),
     ("edges", "Strongest couplings", couplings.strongest),
+    ("identifiability", "What could fake an edge", identifiability.identifiability),
     ("filters", "Coupling filters", couplings.filters),
     ("hidden", "Hidden units", fitting.hidden_units),
     ("candidates", "How many hidden units", fitting.candidates),
     ("scores", "Held-out scores", fitting.scores),
+    ("goodness", "Goodness of fit", goodness.goodness),
     ("simulated", "Recorded and simulated rates", predictive.simulated),
     ("training", "Training", fitting.training),
     ("restarts", "Agreement of restarts", fitting.restarts),

@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from spikefit.report.goodness import sentence as goodness_sentence
 from spikefit.report.numbers import number, signed
 from spikefit.results import Result
 
@@ -19,6 +20,7 @@ def sentences(result: Result, edges: NDArray[np.void]) -> list[Markup]:
     points = [
         _what_was_fitted(result),
         _how_well(result),
+        goodness_sentence(result),
         _hidden_or_not(result),
         _edges(result, edges),
         _doubt(result),

@@ -32,6 +32,8 @@ def digest(result: Result) -> str:
         _add_array(total, "excerpt/interval_s", np.array([result.excerpt.start_s, result.excerpt.stop_s]))
         _add_array(total, "excerpt/spike_time_s", result.excerpt.spike_time_s)
         _add_array(total, "excerpt/unit", result.excerpt.unit)
+    for key, values in sorted(result.diagnostics.items()):
+        _add_array(total, f"diagnostics/{key}", values)
     for key, series in sorted(result.history.items()):
         _add_array(total, f"history/{key}", series)
     for key, value in sorted(result.parameters.items()):

@@ -29,8 +29,12 @@ EDGE_COLUMNS = (
 )
 
 
+# Further columns, behind those, where the result holds the figure for its visible pairs.
+PAIR_DIAGNOSTICS = ("n_spike_pairs", "correlogram_z", "shared_z", "h0_weight")
+
+
 def edge_table(result: Result) -> NDArray[np.void]:
-    """Every ordered pair of two different units, sender after sender; fields are `EDGE_COLUMNS`."""
+    """Every ordered pair of two different units, sender after sender; fields are `EDGE_COLUMNS`, then the known `PAIR_DIAGNOSTICS`."""
     n_units = result.n_units
     pre, post = np.divmod(np.arange(n_units * n_units), max(n_units, 1))
     pre, post = pre[pre != post], post[pre != post]
@@ -49,8 +53,14 @@ def edge_table(result: Result) -> NDArray[np.void]:
     }
     for key in ("std_error", "ci_low", "ci_high", "p_value", "q_value"):
         columns[key] = getattr(result, key)[post, pre].astype(np.float64)
-    table = np.empty(pre.size, dtype=[(key, columns[key].dtype) for key in EDGE_COLUMNS])
-    for key in EDGE_COLUMNS:
+    further = tuple(key for key in PAIR_DIAGNOSTICS if key in result.diagnostics)
+    for key in further:
+        whole = np.full((n_units, n_units), np.nan)
+        whole[result.visible, result.visible] = result.diagnostics[key]
+        columns[key] = whole[post, pre]
+    names = (*EDGE_COLUMNS, *further)
+    table = np.empty(pre.size, dtype=[(key, columns[key].dtype) for key in names])
+    for key in names:
         table[key] = columns[key]
     return table
 

@@ -79,6 +79,8 @@ def to_h5(result: Result, *, generator: str, created_utc: str, side_files: Mappi
             _put(file, "excerpt/interval_s", interval_s, ABOUT["excerpt/interval_s"])
             for key in ("spike_time_s", "unit"):
                 _put(file, f"excerpt/{key}", getattr(result.excerpt, key), ABOUT[f"excerpt/{key}"])
+        for key, series in result.diagnostics.items():
+            _put(file, f"diagnostics/{key}", series, ABOUT[f"diagnostics/{key}"])
         for key, series in result.history.items():
             _put(file, f"history/{key}", series, about_history(key, result.metrics))
         for key, value in result.parameters.items():
@@ -189,6 +191,8 @@ def from_h5(file: h5py.File) -> dict[str, Any]:
         start_s, stop_s = _array(file, "excerpt/interval_s", (2,)).tolist()
         times = _array(file, "excerpt/spike_time_s")
         fields["excerpt"] = Excerpt(start_s, stop_s, times, _array(file, "excerpt/unit", times.shape))
+    known = [key for key in _members(file, "diagnostics") if f"diagnostics/{key}" in ABOUT]
+    fields["diagnostics"] = {key: _array(file, f"diagnostics/{key}") for key in known}
     fields["history"] = {key: _array(file, f"history/{key}") for key in _members(file, "history")}
     fields["parameters"] = {key: _array(file, f"parameters/{key}") for key in _members(file, "parameters")}
     fields["units"] = _unit_rows(file)

@@ -73,6 +73,20 @@ METRICS_SCHEMA: dict[str, Any] = {
                 },
             },
         },
+        "goodness_heldout": {
+            "type": "boolean",
+            "description": "whether goodness of fit was computed on bins that the fit had not seen",
+        },
+        "ks_units_tested": _count("recorded units with enough spikes for a test of their rescaled intervals"),
+        "ks_units_failed": _count("of those, units that the fit does not describe at the level below"),
+        "ks_q_level": _number("false-discovery rate over units at which ks_units_failed are counted"),
+        "ks_median_distance": _number(
+            "median over units of the Kolmogorov-Smirnov distance of their rescaled intervals"
+        ),
+        "spectral_radius": _number(
+            "further spikes that one spike calls up, along the strongest mode of the linearised network"
+        ),
+        "correlogram_share": _number("squared rank correlation over pairs of couplings and plain cross-correlograms"),
         "simulated_runs": _count("free runs of the fitted network from the recorded past"),
         "simulated_runaway": _count("those of them in which the activity ran away"),
         "simulated_run_s": _number("length of a free run, seconds"),

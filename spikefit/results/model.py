@@ -28,6 +28,7 @@ from spikefit.results.parts import (
     UnitRow,
     as_floats,
 )
+from spikefit.results.schema import ABOUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,8 @@ class Result:
         hidden: posterior activity of the hidden units, or None.
         common_drive: what the population's recent activity does to each unit, or None where it is no part of the fit.
         excerpt: spikes of a short stretch of the recording, to be seen beside that activity, or None.
+        diagnostics: figures that judge the fit, by name, each described in `results.schema`; every one starts with the visible
+            units' axis, pairs are `[post, pre]`.
         history: named series over the fit (`step`, `objective`, `heldout_step`, `heldout`, …), float64.
         metrics: what `metrics.json` holds.
         config: the resolved configuration, as nested plain values that can be run again.
@@ -84,6 +87,7 @@ class Result:
     hidden: HiddenActivity | None = None
     common_drive: CommonDriveTerm | None = None
     excerpt: Excerpt | None = None
+    diagnostics: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -118,6 +122,13 @@ class Result:
             raise ValueError(f"common drive of {len(self.common_drive.weights)} units given, but there are {n_units}")
         if self.excerpt is not None and np.any((self.excerpt.unit < 0) | (self.excerpt.unit >= self.n_visible)):
             raise ValueError(f"the excerpt has spikes of units beyond the {self.n_visible} recorded ones")
+        judged = {_name(key): np.asarray(value, dtype=np.float64) for key, value in self.diagnostics.items()}
+        for key, value in judged.items():
+            if f"diagnostics/{key}" not in ABOUT or value.shape[:1] != (self.n_visible,):
+                raise ValueError(
+                    f"diagnostic {key!r} of shape {value.shape} is not one of {self.n_visible} visible units"
+                )
+        set_("diagnostics", judged)
         history = {_name(key): np.asarray(series, dtype=np.float64) for key, series in self.history.items()}
         for key, series in history.items():
             if series.ndim != 1:

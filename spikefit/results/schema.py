@@ -61,6 +61,29 @@ ABOUT: dict[str, About] = {
     "excerpt/interval_s": About("edge", "s", "start and end of a short stretch of the recording that travels along"),
     "excerpt/spike_time_s": About("spike", "s", "spikes of the recorded units in that stretch, unit after unit"),
     "excerpt/unit": About("spike", "1", "place of each spike's unit in unit_id, from 0"),
+    "diagnostics/ks_curve": About(
+        "unit, level",
+        "1",
+        "share of a unit's rescaled intervals below each level, levels spread evenly from 0 to 1; the level itself if the fit is right",
+    ),
+    "diagnostics/n_spike_pairs": About(
+        PAIR,
+        "spikes",
+        "spikes of pre followed by one of post inside the window, each pair of spikes counted; visible units",
+    ),
+    "diagnostics/correlogram_z": About(
+        PAIR,
+        "1",
+        "their excess over constant rates, over its standard deviation: the plain cross-correlogram; visible units",
+    ),
+    "diagnostics/shared_z": About(
+        PAIR,
+        "1",
+        "what was taken off connectivity over std_error as shared input before the test; NaN without a test; visible units",
+    ),
+    "diagnostics/h0_weight": About(
+        PAIR, "drive per spike", "connectivity in the fit without hidden units, from the training bins; visible units"
+    ),
     "units/id": About("row", "1", "every unit of the recording, dropped ones included, then the hidden units"),
     "units/kind": About("row", "1", "visible or hidden"),
     "units/kept": About("row", "1", "1 where the fit used the unit"),

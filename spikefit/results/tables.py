@@ -25,10 +25,11 @@ UNIT_COLUMNS = ("id", "kind", "kept", "reason", "n_spikes", "rate_hz")
 
 
 def write_edges_csv(result: Result, path: Path, rows: NDArray[np.void] | None = None) -> None:
-    """One row per ordered pair, or the given rows of `Result.edges`; columns are `EDGE_COLUMNS`."""
+    """One row per ordered pair, or the given rows of `Result.edges`; columns are `EDGE_COLUMNS`, then the further ones of the table."""
     table = result.edges() if rows is None else rows
-    columns = [_cells(table[key]) for key in EDGE_COLUMNS]
-    _write(path, EDGE_COLUMNS, zip(*columns, strict=True))
+    names = table.dtype.names or EDGE_COLUMNS
+    columns = [_cells(table[key]) for key in names]
+    _write(path, names, zip(*columns, strict=True))
 
 
 def write_units_csv(result: Result, path: Path) -> None:

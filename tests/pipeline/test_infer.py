@@ -106,7 +106,8 @@ def test_the_folder_holds_every_file_and_nothing_half_written(which: str, reques
     assert metrics["device"] == "cpu"
     with (folder / "edges.csv").open(newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == EDGE_COLUMNS
+    assert rows[0] == [*EDGE_COLUMNS, "n_spike_pairs", "correlogram_z", *rows[0][15:]]
+    assert set(rows[0][15:]) <= {"shared_z", "h0_weight"}
 
 
 @pytest.mark.parametrize("which", ["observed", "hidden"])

@@ -63,6 +63,7 @@ def build_result(
             "heldout_step": steps[::10],
             "heldout": -9.1 - np.exp(-steps[::10] / 9),
         },
+        "diagnostics": {"ks_curve": np.sort(rng.random((n_visible, 51)), axis=1)},
         "metrics": {
             "heldout_nats_per_bin": -8.5,
             "heldout_bits_per_spike": 0.41,
@@ -161,7 +162,7 @@ def check_equal(found: Result, expected: Result) -> None:
         assert (found.excerpt.start_s, found.excerpt.stop_s) == (expected.excerpt.start_s, expected.excerpt.stop_s)
         np.testing.assert_array_equal(found.excerpt.spike_time_s, expected.excerpt.spike_time_s, strict=True)
         np.testing.assert_array_equal(found.excerpt.unit, expected.excerpt.unit, strict=True)
-    for key in ("history", "parameters"):
+    for key in ("diagnostics", "history", "parameters"):
         a, b = getattr(found, key), getattr(expected, key)
         assert sorted(a) == sorted(b), key
         for name in a:

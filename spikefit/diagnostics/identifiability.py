@@ -1,0 +1,97 @@
+"""What could fake an edge, and how much there is to go by, for every pair and for the whole.
+
+For each pair of recorded units: how often a spike of the sender was followed by one of the receiver inside the window, what a plain
+cross-correlogram makes of that, how much of the pair's z-score was taken off as shared input, and what its coupling was without
+hidden units. For the whole: how many spikes each spike calls up (the spectral radius of the linearised network; the network
+sustains itself from one on), and how much of the couplings the plain correlogram knew already.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikefit.models.ceiling import SIGMOID_CEILING
+
+Array = NDArray[np.float64]
+
+FEWEST_PAIRS = 10  # fewer do not tell how far couplings follow correlograms
+STRONG_RECURRENCE = 0.9
+
+
+def spike_pairs(
+    counts: NDArray[np.integer[Any]], segment_offsets: NDArray[np.int64], n_lags: int
+) -> tuple[Array, Array]:
+    """Spikes of each sender followed by one of each receiver 1 to `n_lags` bins later, inside a segment.
+
+    Args:
+        counts: (bin, unit).
+        segment_offsets: first bin of each segment and the end of the last.
+        n_lags: length of the window in bins.
+
+    Returns:
+        The pairs of spikes, and those that constant rates would make; both (post, pre).
+    """
+    from scipy.sparse import csr_array
+
+    n_units = counts.shape[1]
+    found, chance = np.zeros((n_units, n_units)), np.zeros((n_units, n_units))
+    total = counts.sum(axis=0, dtype=np.float64)
+    rate = total / max(1, len(counts))
+    for start, stop in zip(segment_offsets[:-1].tolist(), segment_offsets[1:].tolist(), strict=True):
+        part = counts[start:stop]
+        running = np.zeros((stop - start + 1, n_units), dtype=np.int64)
+        np.cumsum(part, axis=0, out=running[1:])
+        behind = np.maximum(np.arange(stop - start) - n_lags, 0)
+        lately = (running[:-1] - running[behind]).astype(np.float64)  # of the n_lags bins before each bin
+        found += csr_array(part.astype(np.float64)).T @ lately
+        n_pairs_of_bins = float(np.minimum(np.arange(stop - start), n_lags).sum())
+        chance += n_pairs_of_bins * np.outer(rate, rate)
+    return found, chance
+
+
+def correlogram_z(found: Array, chance: Array) -> Array:
+    """Excess of pairs of spikes over constant rates, in standard deviations of a Poisson count; NaN for silent units."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(chance > 0, (found - chance) / np.sqrt(chance), np.nan))
+
+
+def shared_z(connectivity: Array, std_error: Array, ci_low: Array, ci_high: Array, p_value: Array) -> Array:
+    """What was taken off each pair's z-score before it was tested; NaN where there was no test.
+
+    The intervals of tested pairs lie round what was left of the coupling, so their middles tell.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(np.isfinite(p_value), (connectivity - (ci_low + ci_high) / 2) / std_error, np.nan))
+
+
+def spectral_radius(connectivity: Array, mean_count: Array, *, link: str) -> float:
+    """Further spikes that one spike calls up in the linearised network, along its strongest mode.
+
+    Args:
+        connectivity: drive per spike, (post, pre), whatever else spikes do to all units included.
+        mean_count: mean spikes per bin of every unit.
+        link: `softplus`, `exp` or `sigmoid`.
+    """
+    if link == "sigmoid":
+        slope = mean_count * (1 - mean_count / SIGMOID_CEILING)
+    else:
+        slope = mean_count if link == "exp" else -np.expm1(-mean_count)
+    gain = slope[:, None] * connectivity
+    return float(np.abs(np.linalg.eigvals(gain)).max()) if np.isfinite(gain).all() and gain.size else math.nan
+
+
+def share_known_to_correlograms(connectivity: Array, std_error: Array, correlogram: Array) -> float:
+    """Squared rank correlation over pairs of the couplings (over their errors, where known) with the plain correlogram's z."""
+    from scipy.stats import rankdata
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = connectivity / std_error if np.isfinite(std_error).any() else connectivity
+    pairs = np.isfinite(z) & np.isfinite(correlogram) & ~np.eye(len(z), dtype=bool)
+    if pairs.sum() < FEWEST_PAIRS:
+        return math.nan
+    a, b = rankdata(z[pairs]), rankdata(correlogram[pairs])
+    return float(np.corrcoef(a, b)[0, 1] ** 2) if a.std() and b.std() else math.nan

@@ -1,0 +1,111 @@
+"""Networks to be recovered: the fit itself with its edges as the truth, and random ones that match it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikefit.results import Result
+from spikefit.simulate import LINK_INVERSES, CommonDrive, Network, random_network
+
+Array = NDArray[np.float64]
+
+MOST_WITHOUT_Q = 100  # of the strongest pairs that count as edges where there are no q-values
+FEWEST_EDGES = 5  # fewer do not tell how strong edges are
+RATE_FLOOR = 1e-6  # expected count of a unit that never fires
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A network and which of its visible pairs are edges.
+
+    Attributes:
+        network: to be simulated.
+        edges: (post, pre) of the visible units.
+    """
+
+    network: Network
+    edges: NDArray[np.bool_]
+
+
+def edges_of(result: Result, q: float) -> tuple[NDArray[np.bool_], str]:
+    """Which visible pairs of a fit count as edges, and by which rule, in words."""
+    n = result.n_visible
+    pairs = ~np.eye(n, dtype=bool)
+    q_value = result.q_value[:n, :n]
+    if np.isfinite(q_value[pairs]).any():
+        return pairs & (
+            q_value <= q
+        ), f"the edges that the fit calls at q ≤ {q:g}; all other couplings were set to zero"
+    top = min(MOST_WITHOUT_Q, max(1, int(pairs.sum()) // 10))
+    size = np.where(pairs, np.abs(result.connectivity[:n, :n]), -1.0)
+    edges = np.zeros(n * n, dtype=bool)
+    edges[np.argsort(-size, axis=None, kind="stable")[:top]] = True
+    rule = f"the {top} strongest couplings, because the fit has no q-values; all others were set to zero"
+    return edges.reshape(n, n) & pairs, rule
+
+
+def network_of_fit(result: Result, edges: NDArray[np.bool_]) -> Truth:
+    """The fit without the couplings that are no edges; what those added on average goes to the baselines."""
+    n = result.n_visible
+    kept = np.ones((result.n_units, result.n_units), dtype=bool)
+    kept[:n, :n] = edges | np.eye(n, dtype=bool)
+    filters = np.where(kept[:, :, None], result.coupling_filters, 0.0).astype(np.float64)
+    dropped = np.where(kept, 0.0, result.connectivity)
+    baseline = np.asarray(result.baseline + dropped @ mean_counts(result), dtype=np.float64)
+    common = None
+    if result.common_drive is not None:
+        decay = np.exp(-result.bin_width_s / np.asarray(result.common_drive.time_constant_s, dtype=np.float64))
+        weights = np.asarray(result.common_drive.weights, dtype=np.float64)
+        common = CommonDrive(decay, weights, result.common_drive.level_hz * result.bin_width_s)
+    network = Network(filters, baseline, n, result.bin_width_s, str(result.config["model"]["link"]), common)
+    return Truth(network, edges)
+
+
+def matched_network(result: Result, edges: NDArray[np.bool_], *, seed: int) -> Truth:
+    """A random network with the rates, the number of edges and their typical size of a fit, and as many drivers as it has hidden units.
+
+    A fit with hardly an edge gives no size; edges are then five times as large as what no edge looks like, one for each unit.
+    """
+    n, width = result.n_visible, result.bin_width_s
+    n_pairs = max(1, n * (n - 1))
+    counts = mean_counts(result)
+    sizes = np.abs(result.connectivity[:n, :n][edges])
+    strength = float(np.median(sizes)) if sizes.size >= FEWEST_EDGES else _detectable(result)
+    hidden = np.abs(result.connectivity[:n, n:])
+    drawn = random_network(
+        n_visible=n,
+        n_drivers=result.n_hidden,
+        seed=seed,
+        bin_width_s=width,
+        window_s=width * result.lag_s.size,
+        density=min(1.0, (int(edges.sum()) if sizes.size >= FEWEST_EDGES else n) / n_pairs),
+        strength=strength,
+        driver_strength=float(np.median(hidden)) if hidden.size else 1.0,
+        driver_rate_hz=float(counts[n:].mean() / width) if result.n_hidden else 1.0,
+        link=str(result.config["model"]["link"]),
+    )
+    # The drive that gives each unit its recorded rate, less what its inputs add on average.
+    network = Network(
+        drawn.coupling_filters, LINK_INVERSES[drawn.link](counts) - drawn.connectivity @ counts, n, width, drawn.link
+    )
+    return Truth(network, (drawn.connectivity[:n, :n] != 0) & ~np.eye(n, dtype=bool))
+
+
+def mean_counts(result: Result) -> Array:
+    """Mean spikes per bin of every unit of a fit, above zero; (unit,)."""
+    rates = np.array([row.rate_hz for row in result.unit_rows], dtype=np.float64)
+    return np.maximum(np.nan_to_num(rates) * result.bin_width_s, RATE_FLOOR)
+
+
+def _detectable(result: Result) -> float:
+    n = result.n_visible
+    pairs = ~np.eye(n, dtype=bool)
+    error = result.std_error[:n, :n][pairs]
+    if np.isfinite(error).any():
+        spread = max(1.0, float(result.metrics.get("null_spread") or 1.0))
+        return 5.0 * spread * float(np.nanmedian(error))
+    weights = np.abs(result.connectivity[:n, :n][pairs])
+    return 5.0 * float(np.median(weights)) if weights.size else 1.0
