@@ -102,6 +102,7 @@ class POGLM:
         Raises:
             SpikefitError: where recording and settings do not go together; see `spikefit.errors`.
         """
+        from spikefit.diagnostics.significance import count_shared_inputs
         from spikefit.fitting.device import choose_device, compute_threads
         from spikefit.fitting.fit import fit_network
 
@@ -109,7 +110,9 @@ class POGLM:
         check_hidden(self.config, counts.unit_ids)
         device = choose_device(self.config.run.device)
         with compute_threads(self.config.run.threads, counts.n_units):
-            network = fit_network(counts, fit_settings(self.config), device=device, hooks=hooks)
+            network = fit_network(
+                counts, fit_settings(self.config), device=device, hooks=hooks, count_shared=count_shared_inputs
+            )
         seconds = counts.n_bins * counts.bin_width_s
         n_spikes = counts.counts.sum(axis=0, dtype=np.int64).tolist()
         units = [
@@ -269,7 +272,8 @@ def fit_settings(config: Config) -> FitSettings:
 
     hidden = config.model.hidden
     return FitSettings(
-        hidden=(hidden,) if isinstance(hidden, int) else tuple(hidden),
+        hidden=(0,) if hidden == "auto" else (hidden,) if isinstance(hidden, int) else tuple(hidden),
+        hidden_auto=hidden == "auto",
         window_s=config.model.window,
         basis=config.model.basis,
         n_functions=config.model.functions,

@@ -150,6 +150,7 @@ class _Job:
     stopper: Stopper
 
     def run(self) -> Fit:
+        from spikefit.diagnostics.significance import count_shared_inputs
         from spikefit.fitting.device import choose_device, compute_threads
         from spikefit.fitting.fit import fit_network
 
@@ -164,7 +165,10 @@ class _Job:
             for warning in trains.warnings:
                 self.progress.note(warning)
             with compute_threads(self.config.run.threads, counts.n_units), self.stopper.patient():
-                network = fit_network(counts, fit_settings(self.config), device=device, hooks=self.hooks())
+                settings = fit_settings(self.config)
+                network = fit_network(
+                    counts, settings, device=device, hooks=self.hooks(), count_shared=count_shared_inputs
+                )
             self.progress.finish()
             fit = to_fit(
                 network,

@@ -40,6 +40,7 @@ class JobPlan:
     n_parameters: int
     memory_bytes: int
     time_s: float
+    hidden_auto: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Plan:
         out = []
         for job in self.jobs:
             hidden = ", ".join(str(h) for h in job.hidden)
+            if job.hidden_auto:
+                hidden = "auto: 0, and others if the couplings of that fit show shared inputs (not in the estimate)"
             segments = f" in {job.n_segments} segments" if job.n_segments > 1 else ""
             out += [
                 f"{job.name}: {job.n_units} units, {_grouped(job.n_spikes)} spikes",
@@ -111,6 +114,7 @@ def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
         bin_width_s=counts.bin_width_s,
         n_lags=n_lags,
         hidden=tuple(settings.hidden),
+        hidden_auto=settings.hidden_auto,
         n_parameters=n_parameters,
         memory_bytes=int(memory),
         time_s=float(time_s),

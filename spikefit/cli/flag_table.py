@@ -166,8 +166,8 @@ FLAGS = (
     Flag(
         section="model",
         name="hidden",
-        help="Number of hidden units; several (0,2,4) are fitted in turn and the best held out is kept.",
-        metavar="N|N,N,…",
+        help="Number of hidden units; several (0,2,4) are fitted in turn and the best held out is kept; auto finds it.",
+        metavar="N|N,N,…|auto",
         default_text="0",
         choices=(),
         is_switch=False,

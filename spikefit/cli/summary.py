@@ -36,6 +36,8 @@ def echo_summary(fit: Result, folder: Path) -> None:
     n_edges, n_pairs = fit.metrics.get("n_edges"), fit.metrics.get("n_tested_pairs")
     if n_edges is not None and n_pairs:
         click.echo(edge_line(fit.metrics))
+    if fit.metrics.get("hidden_choice"):
+        click.echo(str(fit.metrics["hidden_choice"]))
     candidates = fit.metrics.get("candidates") or ()
     if len(candidates) > 1:
         click.echo("")

@@ -100,7 +100,10 @@ def write_value(value: Any) -> str:
 def _describe(section: str, name: str, field: FieldInfo, plain_default: Any) -> Key:
     kinds = _plain_kinds(field.annotation)
     hints = [item for item in (*field.metadata, *_nested_metadata(field.annotation)) if isinstance(item, Hint)]
-    choices = tuple(str(word) for kind in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind))
+    # A word beside other kinds of value (a number, or auto) is no list of choices.
+    words = [typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is Literal]
+    only_words = len(words) == sum(kind is not types.NoneType for kind in kinds)
+    choices = tuple(str(word) for group in words for word in group) if only_words else ()
     is_switch = bool in kinds
     is_list = any(typing.get_origin(kind) is tuple for kind in kinds) and isinstance(plain_default, list | dict)
     metavar = "|".join(choices) if choices else next((hint.metavar for hint in hints if hint.metavar), "VALUE")

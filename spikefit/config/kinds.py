@@ -210,8 +210,10 @@ Covariates = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("NAM
 MOST_HIDDEN = 1000
 
 
-def _read_hidden(value: Any) -> int | tuple[int, ...]:
+def _read_hidden(value: Any) -> int | tuple[int, ...] | str:
     items: list[Any]
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
     if isinstance(value, str):
         items = [part.strip() for part in value.strip().strip("[]()").split(",")]
     elif isinstance(value, list | tuple):
@@ -223,12 +225,14 @@ def _read_hidden(value: Any) -> int | tuple[int, ...]:
         try:
             count = int(item) if not isinstance(item, bool) and float(item) == int(item) else -1
         except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"expected a whole number of hidden units, or several as 0,2,4; got {value!r}") from None
+            raise ValueError(
+                f"expected a whole number of hidden units, several as 0,2,4, or auto; got {value!r}"
+            ) from None
         if not 0 <= count <= MOST_HIDDEN:
             raise ValueError(f"the number of hidden units must lie between 0 and {MOST_HIDDEN}, got {item!r}")
         counts.append(count)
     if not counts:
-        raise ValueError("expected a whole number of hidden units, or several as 0,2,4; got an empty list")
+        raise ValueError("expected a whole number of hidden units, several as 0,2,4, or auto; got an empty list")
     if len(set(counts)) < len(counts):
         raise ValueError(f"each number of hidden units is wanted once, got {value!r}")
     return counts[0] if len(counts) == 1 else tuple(counts)
@@ -236,18 +240,18 @@ def _read_hidden(value: Any) -> int | tuple[int, ...]:
 
 _COUNT_SCHEMA = {"type": "integer", "minimum": 0, "maximum": MOST_HIDDEN}
 HiddenCounts = Annotated[
-    int | tuple[int, ...],
+    int | tuple[int, ...] | Literal["auto"],
     BeforeValidator(_read_hidden),
     WithJsonSchema(
         {
             "anyOf": [
                 _COUNT_SCHEMA,
                 {"type": "array", "items": _COUNT_SCHEMA, "minItems": 1},
-                {"type": "string", "pattern": r"^\s*\d+(\s*,\s*\d+)*\s*$"},
+                {"type": "string", "pattern": r"^\s*(\d+(\s*,\s*\d+)*|[aA][uU][tT][oO])\s*$"},
             ]
         }
     ),
-    Hint("N|N,N,…"),
+    Hint("N|N,N,…|auto"),
 ]
 
 

@@ -94,7 +94,7 @@ class ModelConfig(Section):
     window: Duration = Field(default=0.1, description="Length of the spike history that a unit responds to.")
     hidden: HiddenCounts = Field(
         default=0,
-        description="Number of hidden units; several (0,2,4) are fitted in turn and the best held out is kept.",
+        description="Number of hidden units; several (0,2,4) are fitted in turn and the best held out is kept; auto finds it.",
     )
     basis: Literal["raised-cosine-log", "raised-cosine-linear", "b-spline", "exponential", "raw"] = Field(
         default="raised-cosine-log", description="Functions of the lag that coupling filters are made of."

@@ -63,10 +63,15 @@ def shared_input(z: Array, pairs: Mask, *, seed: int = 0) -> SharedInput:
         seed: of the folds.
     """
     z = np.where(pairs, z, 0.0)
-    most = min(MOST_INPUTS, z.shape[0] // UNITS_PER_INPUT)
-    rank = choose_rank(z, pairs, range(most + 1), seed=seed)
+    rank = count_inputs(z, pairs, seed=seed)
     part = low_rank(z, pairs, rank)
     return SharedInput(rank, part, _error(part))
+
+
+def count_inputs(z: Array, pairs: Mask, *, seed: int = 0) -> int:
+    """The number of shared inputs alone; arguments as above."""
+    most = min(MOST_INPUTS, z.shape[0] // UNITS_PER_INPUT)
+    return choose_rank(np.where(pairs, z, 0.0), pairs, range(most + 1), seed=seed)
 
 
 def choose_rank(z: Array, pairs: Mask, ranks: Sequence[int], *, seed: int) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.diagnostics.empirical_null import EmpiricalNull, benjamini_hochberg, fit_null
-from spikefit.diagnostics.shared_input import shared_input
+from spikefit.diagnostics.shared_input import count_inputs, shared_input
 
 Array = NDArray[np.float64]
 
@@ -51,9 +51,7 @@ def judge_edges(connectivity: Array, std_error: Array, *, level: float) -> EdgeT
         std_error: of the model, (post, pre); pairs without one are not tested.
         level: of the intervals.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = connectivity / std_error
-    pairs = np.isfinite(z) & ~np.eye(len(z), dtype=bool)
+    z, pairs = _z_scores(connectivity, std_error)
     n_pairs = int(pairs.sum())
     if n_pairs < FEWEST_PAIRS:
         return _too_few(z.shape, n_pairs)
@@ -81,6 +79,24 @@ def judge_edges(connectivity: Array, std_error: Array, *, level: float) -> EdgeT
         "null_shape": null.shape,
     }
     return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, _doubts(raw_spread, shared.rank, null))
+
+
+def count_shared_inputs(connectivity: Array, std_error: Array) -> int | None:
+    """Inputs that many recorded units share, from their couplings; None with too few pairs to tell.
+
+    Args:
+        connectivity: (post, pre), of the recorded units.
+        std_error: of the model, (post, pre).
+    """
+    z, pairs = _z_scores(connectivity, std_error)
+    return count_inputs(z, pairs) if pairs.sum() >= FEWEST_PAIRS else None
+
+
+def _z_scores(connectivity: Array, std_error: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Coupling over standard error, and which entries are pairs of two units that have one."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = connectivity / std_error
+    return z, np.isfinite(z) & ~np.eye(len(z), dtype=bool)
 
 
 def _doubts(raw_spread: float, n_inputs: int, null: EmpiricalNull) -> tuple[str, ...]:

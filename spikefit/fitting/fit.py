@@ -12,11 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikefit.fitting.design import Design
 from spikefit.fitting.expected import judged_bins
-from spikefit.fitting.outcome import FittedNetwork, score_metrics, size_metrics
-from spikefit.fitting.problem import HELDOUT_CORE_BINS, FitSettings, Hooks, pose_problem
+from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.how_many import CountShared, candidates_for, overfit_nats, say_choice
+from spikefit.fitting.outcome import Array, FittedNetwork, score_metrics, size_metrics
+from spikefit.fitting.problem import HELDOUT_CORE_BINS, FitSettings, Hooks, Problem, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.scores import choose_hidden, describe_blocks, glm_nats, poglm_nats
+from spikefit.fitting.uncertainty import connectivity_errors
 from spikefit.fitting.with_hidden import poglm_outcome, train_candidate
 from spikefit.fitting.without_hidden import fit_observed, glm_outcome
 from spikefit.models.coupling import filters_from_weights
@@ -25,7 +29,12 @@ from spikefit.spikes import Counts
 
 
 def fit_network(
-    counts: Counts, settings: FitSettings, *, device: torch.device, hooks: Hooks | None = None
+    counts: Counts,
+    settings: FitSettings,
+    *,
+    device: torch.device,
+    hooks: Hooks | None = None,
+    count_shared: CountShared | None = None,
 ) -> FittedNetwork:
     """Fit every candidate number of hidden units and keep the one the held-out bins support.
 
@@ -38,6 +47,7 @@ def fit_network(
         settings: see `FitSettings`.
         device: where to compute.
         hooks: progress and checkpoints.
+        count_shared: counts the inputs that units share, from couplings and their errors; for `hidden_auto` alone.
 
     Raises:
         UsageError: if window, bins and held-out share leave nothing to fit or to judge.
@@ -58,21 +68,32 @@ def fit_network(
     nats: dict[int, Tensor] = {0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)}
     fitted: dict[int, tuple[POGLMNetwork, POGLMNetwork, bool, dict[str, list[float]]]] = {}
     plain = fit
-    if max(settings.hidden) > 0 and problem.common_drive is not None:
+    candidates, n_shared = settings.hidden, None
+    if settings.hidden_auto and count_shared is not None and len(heldout):
+        n_shared = count_shared(*_couplings(problem, design, fit))
+        candidates = candidates_for(n_shared, len(problem.counts))
+    if max(candidates) > 0 and problem.common_drive is not None:
         # Hidden units start from what couplings alone leave unexplained.
         design, plain = fit_observed(problem, problem.split.train, hooks, None, common_drive=False)
-    for n_hidden in sorted({h for h in settings.hidden if h > 0}):
+    for n_hidden in sorted({h for h in candidates if h > 0}):
         trained = train_candidate(problem, n_hidden, design, plain, hooks)
         nats[n_hidden] = poglm_nats(trained[0], heldout)
         fitted[n_hidden] = trained
-    chosen = settings.hidden[0]
-    if len(settings.hidden) > 1 and len(heldout):
-        chosen = choose_hidden({h: nats[h] for h in settings.hidden}, blocks.n_bins)
+    chosen = candidates[0]
+    if len(candidates) > 1 and len(heldout):
+        compared = {h: nats[h] for h in candidates}
+        if settings.hidden_auto:
+            compared[0] = nats[0] + blocks.n_bins * overfit_nats(fit, problem.split.n_train)
+        chosen = choose_hidden(compared, blocks.n_bins)
     metrics = score_metrics(nats, chosen, blocks) | size_metrics(problem, heldout)
     metrics["ridge"] = problem.ridge
     if ridge_path:
         metrics["ridge_path"] = [score._asdict() for score in ridge_path]
     metrics["h0_common_drive"] = problem.common_drive is not None
+    if settings.hidden_auto:
+        metrics |= {"hidden_auto": True, "n_shared_inputs_train": n_shared}
+        metrics["hidden_bar_nats_per_bin"] = overfit_nats(fit, problem.split.n_train)
+        metrics["hidden_choice"] = say_choice(n_shared, chosen, candidates)
     if chosen == 0:
         network = glm_outcome(problem, fit, metrics, hooks, began)
     else:
@@ -88,3 +109,11 @@ def fit_network(
     return dataclasses.replace(
         network, history=dict(network.history) | by_block, judged=judged, h0_connectivity=h0 if chosen else None
     )
+
+
+def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Array]:
+    """Couplings of a fit without hidden units summed over lags, and their standard errors; (post, pre) each."""
+    settings, basis = problem.settings, problem.basis.to(design.device)
+    errors, _ = connectivity_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    filters = filters_from_weights(fit.weights[:, : design.n_couplings], basis.double())
+    return filters.sum(-1).cpu().numpy(), errors.cpu().numpy()

@@ -34,7 +34,8 @@ class FitSettings:
     """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults.
 
     `ridge` is None where it shall be chosen from the data. `common_drive_s` are the time constants of the common drive;
-    there is none where it is empty.
+    there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
+    fit without them, and `hidden` is (0,).
     """
 
     hidden: tuple[int, ...]
@@ -55,6 +56,7 @@ class FitSettings:
     learning_rate: float
     seed: int
     common_drive_s: tuple[float, ...] = ()
+    hidden_auto: bool = False
 
 
 @dataclass
@@ -167,7 +169,7 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).tobytes())
     content.update(counts.segment_offsets.tobytes())
     identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
-    identity |= {name: repr(value) for name, value in vars(settings).items() if name != "hidden"}
+    identity |= {name: repr(value) for name, value in vars(settings).items() if name not in {"hidden", "hidden_auto"}}
     dtype = torch.float32
     common_drive = traces = None
     if settings.common_drive_s:

@@ -167,10 +167,11 @@ def restarts(result: Result, _table: Edges) -> Markup | None:
 
 
 def candidates(result: Result, _table: Edges) -> Markup | None:
-    """Fits with other numbers of hidden units beside this one; only where several were tried."""
-    tried = result.metrics.get("candidates")
+    """Fits with other numbers of hidden units beside this one; only where several were tried, or auto chose."""
+    tried, why = result.metrics.get("candidates"), result.metrics.get("hidden_choice")
+    said = Markup("<p>{}.</p>").format(str(why)) if why else Markup("")
     if not (isinstance(tried, list | tuple) and len(tried) > 1 and all(isinstance(row, dict) for row in tried)):
-        return None
+        return said or None
     columns = [
         Column("hidden units", [number(row.get("n_hidden")) for row in tried]),
         Column("held out, nats per bin", [number(row.get("heldout_nats_per_bin"), 6) for row in tried]),
@@ -186,4 +187,4 @@ def candidates(result: Result, _table: Edges) -> Markup | None:
     lead = Markup(
         "<p>Held-out score by the number of hidden units. The gain is paired over the same bins, so its error is the smaller.</p>"
     )
-    return lead + table_html(columns, "hidden units tried")
+    return said + lead + table_html(columns, "hidden units tried")

@@ -54,6 +54,13 @@ METRICS_SCHEMA: dict[str, Any] = {
         "n_edges_q_level": _number("false-discovery rate at which n_edges are called"),
         "z_spread": _number("spread of coupling over standard error over pairs; 1 if the standard errors were right"),
         "n_shared_inputs": _count("inputs shared by many units that were found in the couplings and taken off"),
+        "hidden_auto": {"type": "boolean", "description": "whether the number of hidden units was left to spikefit"},
+        "hidden_bar_nats_per_bin": _number("gain over H = 0 that auto wants to see before it keeps hidden units"),
+        "hidden_choice": {"type": "string", "description": "why that number of hidden units, as a sentence"},
+        "n_shared_inputs_train": {
+            "type": ["integer", "null"],
+            "description": "shared inputs in the couplings of the training bins, by which auto chose what to try",
+        },
         "null_centre": _number("centre of what no edge looks like, in standard errors"),
         "null_spread": _number("its spread, in standard errors; it counts as 1 where it is less"),
         "null_shape": _number("its shape: 2 for a normal law, less for heavier tails"),

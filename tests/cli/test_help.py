@@ -86,6 +86,7 @@ def test_defaults_and_choices_stand_in_the_help(invoke):
     text = " ".join(invoke("infer", "--help").stdout.split())
     for words in (
         "--bin TIME Bin width. [default: 5ms]",
+        "--hidden N|N,N,…|auto",
         "--link [softplus|exp|sigmoid]",
         "[default: raised-cosine-log]",
         "-o, --out PATH",

@@ -146,7 +146,7 @@ def test_contradictions_are_refused(values, words):
         ("bin", "-5ms", "must be longer than 0 s"),
         ("hidden", -1, "must lie between 0 and 1000, got -1"),
         ("hidden", "0,2,2", "each number of hidden units is wanted once"),
-        ("hidden", "auto", "expected a whole number of hidden units, or several as 0,2,4"),
+        ("hidden", "autos", "expected a whole number of hidden units, several as 0,2,4, or auto"),
         ("hidden", 2.5, "must lie between 0 and 1000"),
         ("hidden", [], "got an empty list"),
         ("temperature", 0, "must be above 0, got 0"),
@@ -177,6 +177,7 @@ def test_a_wrong_value_is_told_in_words(name, value, words):
     ("name", "value", "read"),
     [
         ("hidden", "3", 3),
+        ("hidden", "Auto", "auto"),
         ("hidden", [4], 4),
         ("interval", [0, 600], ((0.0, 600.0),)),
         ("interval", [":30", "10min:"], ((None, 30.0), (600.0, None))),
