@@ -666,8 +666,8 @@ FLAGS = (
     Flag(
         section="pvae",
         name="latents",
-        help="Number of latent units.",
-        metavar="N",
+        help="Number of latent units; auto fits several numbers and takes the fewest that do as well as the best.",
+        metavar="N|auto",
         default_text="16",
         choices=(),
         is_switch=False,

@@ -119,6 +119,9 @@ def fit(
             ("co-smoothing", f"{_number(metrics.get('co_bps'))} bits per spike, a random quarter of the units unseen"),
             ("training", f"{metrics['n_epochs']} epochs, {metrics['fit_s']:.1f} s"),
         ]
+        if "latents_tried" in metrics:
+            told = ", ".join(f"{row['latents']}: {row['co_bps']:.3f}" for row in metrics["latents_tried"])
+            shown.insert(1, ("chosen from", f"{told} (co-smoothing on bins set aside)"))
         for label, text in shown:
             click.echo(f"  {label:<15} {text}")
         for text in done.warnings:

@@ -18,6 +18,7 @@ from spikefit.config.grids import Grid
 from spikefit.config.kinds import (
     Address,
     ClusterWord,
+    CountOrAuto,
     Covariates,
     Device,
     Duration,
@@ -332,7 +333,12 @@ class SlurmConfig(Section):
 class PvaeConfig(Section):
     """The Poisson VAE that `spikefit pvae` fits; its bin width and link are the model's."""
 
-    latents: Annotated[int, Hint("N")] = Field(default=16, ge=1, le=10_000, description="Number of latent units.")
+    latents: CountOrAuto = Field(
+        default=16,
+        ge=1,
+        le=10_000,
+        description="Number of latent units; auto fits several numbers and takes the fewest that do as well as the best.",
+    )
     encoder: Literal["linear", "mlp", "conv", "gru"] = Field(
         default="conv", description="From the counts round a bin to the latents of that bin."
     )
