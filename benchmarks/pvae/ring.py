@@ -33,10 +33,12 @@ def main() -> None:
     parser.add_argument("--sleep", type=float, nargs=2, required=True)
     parser.add_argument("--wake", type=float, nargs=2, required=True)
     parser.add_argument("--latents", type=int, default=8)
+    parser.add_argument("--max-epochs", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--out", required=True)
     options = parser.parse_args()
     config = Config().replace(bin="20ms", units=options.units, latents=options.latents, seed=options.seed)
+    config = config.replace(max_epochs=options.max_epochs)
     fitted = pvae_pipeline.fit(options.recording, config=config)
     _, sessions, _, _ = pvae_pipeline.prepare_sessions([options.recording], config)
     latents = fitted.latents

@@ -135,3 +135,8 @@ def test_a_choice_of_latents_that_was_interrupted_goes_on(counts, tmp_path, monk
     assert_equal_states(state(whole.fitted), state(resumed.fitted))
     with pytest.raises(UsageError, match="--latents auto goes by co-smoothing"):
         choose.choose_latents(counts(), settings(observation="gaussian"), device=CPU)
+
+
+def test_small_populations_hide_fewer_units_unless_told_otherwise():
+    assert settings().hidden_share(19) < settings().hidden_share(20)
+    assert settings(unit_dropout=0.1).hidden_share(19) == settings(unit_dropout=0.1).hidden_share(20) == 0.1

@@ -159,7 +159,9 @@ def _training(folds: Folds, settings: PvaeSettings, device: torch.device) -> Pva
         network,
         windows_of(counts, network),
         estimator=None if exact else get_estimator(settings.estimator, temperature=settings.temperature),
-        settings=LoopSettings(settings.learning_rate, settings.n_draws, settings.beta, settings.unit_dropout),
+        settings=LoopSettings(
+            settings.learning_rate, settings.n_draws, settings.beta, settings.hidden_share(counts.n_units)
+        ),
         generator=torch.Generator(device).manual_seed(settings.seed),
         shuffle=torch.Generator().manual_seed(settings.seed),
     )
