@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spikefit.diagnostics import latent_scores as scores
 from spikefit.diagnostics.baselines import Smoothing
 from spikefit.diagnostics.cosmoothing import BitsPerSpike
+from spikefit.diagnostics.gpfa import MISSING, gpfa_is_installed
 from spikefit.errors import RecordingError, UsageError
 from spikefit.fitting.pvae.fit import pose_folds
 from spikefit.fitting.pvae.folds import Folds
@@ -82,6 +83,7 @@ def score_model(
         "n_heldout_spikes": int(folds.heldout.counts[:, list(units.held_out)].sum(dtype=np.int64)),
         "held_out_units": [ids[k] for k in units.held_out],
         **scores.bounds(model.network, folds.heldout, seed=settings.seed),
+        "notes": [MISSING] if with_baselines and not gpfa_is_installed() else [],
         "fano_factor": scores.fano_factors(model.network, folds.heldout, seed=settings.seed),
     }
     progress.finish()
@@ -89,11 +91,12 @@ def score_model(
     out["baselines"] = {}
     if with_baselines:
         progress.start("fitting simpler methods", None)
-        for key, found in scores.baselines(folds, units).items():
+        found = scores.baselines(folds, units)
+        for key, each in found.items():
             out["baselines"][key] = {
-                "co_bps": found.co_bps.pooled,
-                "co_bps_quartiles": _quartiles(found.co_bps),
-                "chosen": dict(found.chosen),
+                "co_bps": each.co_bps.pooled,
+                "co_bps_quartiles": _quartiles(each.co_bps),
+                "chosen": dict(each.chosen),
             }
         width = out["baselines"]["smoothing"]["chosen"]["width_s"]
         features["smoothing"] = Smoothing(width, units.held_in)

@@ -58,6 +58,7 @@ def fit(
         SpikefitError: for everything that the user can mend; see `spikefit.errors`.
     """
     from spikefit.fitting.device import choose_device, compute_threads
+    from spikefit.fitting.pvae.choose import choose_latents
     from spikefit.fitting.pvae.fit import fit_pvae, join_sessions
     from spikefit.fitting.pvae.saved import LatentModel
 
@@ -78,13 +79,23 @@ def fit(
                 progress.note(warning)
             hooks = _hooks(folder, config, resume, progress, stopper)
             with compute_threads(config.run.threads, counts.n_units), stopper.patient():
-                fitted = fit_pvae(counts, pvae_settings(config), device=device, hooks=hooks)
+                tried: tuple[Mapping[str, float], ...] = ()
+                if config.pvae.latents is None:
+                    # A stand-in: every number that is tried takes its place.
+                    choice = choose_latents(counts, pvae_settings(config, latents=1), device=device, hooks=hooks)
+                    fitted, tried, chosen = choice.fitted, choice.tried, choice.latents
+                    config = config.replace(latents=chosen)
+                    origin = {**(origin or {}), "latents": "chosen from the recording"}
+                else:
+                    fitted = fit_pvae(counts, pvae_settings(config), device=device, hooks=hooks)
             progress.finish()
             progress.start("scoring held-out bins", None)
             model = LatentModel(fitted.network, counts.unit_ids, counts.bin_width_s, config.to_dict())
             latents = to_latents(model, names, sessions, fitted)
             metrics, notes = score_of_fit(model, counts, fitted, latents, seed=config.run.seed)
             progress.finish()
+            if tried:
+                metrics["latents_tried"] = [dict(row) for row in tried]
             metrics |= {"n_sessions": len(sessions), "device": str(device), **record.usage()}
             warnings = (*warnings, *notes)
             for line in warnings:
@@ -279,13 +290,20 @@ def prepare_sessions(
     return tuple(trains.name for trains in all_trains), sessions, warnings, all_trains[0].session
 
 
-def pvae_settings(config: Config) -> PvaeSettings:
-    """What the fitting needs to know of a config."""
+def pvae_settings(config: Config, *, latents: int | None = None) -> PvaeSettings:
+    """What the fitting needs to know of a config.
+
+    Args:
+        config: all settings.
+        latents: their number, where the config leaves it to be chosen.
+    """
     from spikefit.fitting.pvae.settings import PvaeSettings
 
     wanted = config.pvae
+    number = wanted.latents if latents is None else latents
+    assert number is not None, "the number of latents is chosen first"
     return PvaeSettings(
-        latents=wanted.latents,
+        latents=number,
         encoder=wanted.encoder,
         decoder=wanted.decoder,
         observation=wanted.observation,

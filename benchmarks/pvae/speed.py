@@ -35,7 +35,7 @@ def main() -> None:
         data = counts(hours)
         training = _training(Folds(data, data, data), settings, torch.device("cpu"))
         began = time.process_time()
-        training.loop.epoch(1.0, 1.0)
+        training.loop.epoch((1.0, 1.0))
         epoch_s = time.process_time() - began
         began = time.process_time()
         encode(training.loop.model, data)

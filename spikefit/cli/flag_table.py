@@ -666,8 +666,8 @@ FLAGS = (
     Flag(
         section="pvae",
         name="latents",
-        help="Number of latent units.",
-        metavar="N",
+        help="Number of latent units; auto fits several numbers and takes the fewest that do as well as the best.",
+        metavar="N|auto",
         default_text="16",
         choices=(),
         is_switch=False,
@@ -736,9 +736,9 @@ FLAGS = (
     Flag(
         section="pvae",
         name="unit_dropout",
-        help="Mean share of the units that the encoder is not shown in training; it varies from 0 to twice that.",
+        help="Mean share of the units that the encoder is not shown in training; it varies from 0 to twice that. Where not given, 0.25 for fewer than 20 units and 0.45 for more.",
         metavar="SHARE",
-        default_text="0.45",
+        default_text="",
         choices=(),
         is_switch=False,
         is_list=False,

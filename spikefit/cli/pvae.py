@@ -119,6 +119,9 @@ def fit(
             ("co-smoothing", f"{_number(metrics.get('co_bps'))} bits per spike, a random quarter of the units unseen"),
             ("training", f"{metrics['n_epochs']} epochs, {metrics['fit_s']:.1f} s"),
         ]
+        if "latents_tried" in metrics:
+            told = ", ".join(f"{row['latents']}: {row['co_bps']:.3f}" for row in metrics["latents_tried"])
+            shown.insert(1, ("chosen from", f"{told} (co-smoothing on bins set aside)"))
         for label, text in shown:
             click.echo(f"  {label:<15} {text}")
         for text in done.warnings:
@@ -208,7 +211,11 @@ def encode(
     help="Decode this: .npy or text, seconds in the first column, values in the others.  [default: none]",
 )
 @click.option("--circular", is_flag=True, default=False, help="The covariate is an angle in radians.  [default: off]")
-@click.option("--baselines/--no-baselines", default=True, help="Fit smoothing and factor analysis, too.  [default: on]")
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    help="Fit smoothing, factor analysis and GPFA (where elephant is installed), too.  [default: on]",
+)
 @missing_option
 @settings(["recording"], also=READING)
 @config_option
@@ -364,6 +371,8 @@ def _echo_scores(found: dict[str, Any]) -> None:
     click.echo(
         f"  Fano factor in {1e3 * fano['window_s']:g} ms, median       data {fano['data']:.3f}, drawn {fano['model']:.3f}"
     )
+    for note in found["notes"]:
+        click.echo(f"  {note}")
 
 
 def _number(value: Any) -> str:

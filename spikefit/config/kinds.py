@@ -45,6 +45,19 @@ def _write_time(seconds: float | None) -> str | None:
     return None if seconds is None else format_time(seconds)
 
 
+def _read_auto(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() == "auto" else value
+
+
+# A whole number, or None for `auto`: it is chosen from the data.
+CountOrAuto = Annotated[
+    int | None,
+    BeforeValidator(_read_auto),
+    PlainSerializer(lambda value: "auto" if value is None else value),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"const": "auto"}]}),
+    Hint("N|auto"),
+]
+
 _TIME_SCHEMA = {
     "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*[a-zµ]*\s*$"}],
     "description": "a time with its unit (5ms, 0.1s, 2min, 1h); a bare number is seconds",

@@ -18,6 +18,7 @@ from spikefit.config.grids import Grid
 from spikefit.config.kinds import (
     Address,
     ClusterWord,
+    CountOrAuto,
     Covariates,
     Device,
     Duration,
@@ -332,7 +333,12 @@ class SlurmConfig(Section):
 class PvaeConfig(Section):
     """The Poisson VAE that `spikefit pvae` fits; its bin width and link are the model's."""
 
-    latents: Annotated[int, Hint("N")] = Field(default=16, ge=1, le=10_000, description="Number of latent units.")
+    latents: CountOrAuto = Field(
+        default=16,
+        ge=1,
+        le=10_000,
+        description="Number of latent units; auto fits several numbers and takes the fewest that do as well as the best.",
+    )
     encoder: Literal["linear", "mlp", "conv", "gru"] = Field(
         default="conv", description="From the counts round a bin to the latents of that bin."
     )
@@ -349,11 +355,12 @@ class PvaeConfig(Section):
     width: Annotated[int, Hint("N")] = Field(
         default=64, ge=1, le=100_000, description="Units in the hidden layers of encoder and decoder."
     )
-    unit_dropout: Annotated[float, Hint("SHARE")] = Field(
-        default=0.45,
+    unit_dropout: Annotated[float | None, Hint("SHARE")] = Field(
+        default=None,
         ge=0,
         lt=0.5,
-        description="Mean share of the units that the encoder is not shown in training; it varies from 0 to twice that.",
+        description="Mean share of the units that the encoder is not shown in training; it varies from 0 to twice that. Where not "
+        "given, 0.25 for fewer than 20 units and 0.45 for more.",
     )
     beta: Annotated[float, Hint("X")] = Field(
         default=0.3,

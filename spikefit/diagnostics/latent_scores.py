@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spikefit.diagnostics.baselines import Baseline, Features, best_of, factor_analysis_baseline, smoothing_baseline
 from spikefit.diagnostics.cosmoothing import BitsPerSpike, bits_per_spike, fano_factor
+from spikefit.diagnostics.gpfa import gpfa_baseline, gpfa_is_installed
 from spikefit.diagnostics.readout import RIDGES, decode, fit_poisson_readout
 from spikefit.fitting.pvae.apply import encode, generate, heldout_bound, predict
 from spikefit.fitting.pvae.folds import Folds, take
@@ -66,10 +67,12 @@ def co_smoothing_readout(model: PVAE, folds: Folds, units: HeldoutUnits) -> Base
 
 
 def baselines(folds: Folds, units: HeldoutUnits) -> dict[str, Baseline]:
-    """Simpler methods on the same bins and units, by name."""
+    """Simpler methods on the same bins and units, by name; `gpfa` where elephant is installed."""
     found = {"smoothing": smoothing_baseline(folds, units.held_in, units.held_out)}
     if len(units.held_in) > 2:
         found["factor_analysis"] = factor_analysis_baseline(folds, units.held_in, units.held_out)
+    if gpfa_is_installed():
+        found["gpfa"] = gpfa_baseline(folds, units.held_in, units.held_out)
     return found
 
 

@@ -8,6 +8,7 @@ from spikefit import pvae_pipeline
 from spikefit.config import Config
 from spikefit.errors import RecordingError, ResultError, UsageError
 from spikefit.fitting.problem import Hooks
+from spikefit.fitting.pvae.choose import fewest_as_good
 from spikefit.fitting.pvae.fit import fit_pvae
 from spikefit.fitting.pvae.folds import cut_folds, take
 
@@ -91,4 +92,51 @@ def test_faults_of_the_input_name_both_values(counts):
 
 def test_the_exact_estimator_trains_where_it_can(counts):
     fitted = fit_pvae(counts(), settings(estimator="exact", decoder="linear", link="exp"), device=CPU)
-    assert fitted.history["bound"][-1] > fitted.history["bound"][0]
+    assert fitted.history["objective"][-1] > fitted.history["objective"][0]
+
+
+def test_the_number_of_latents_is_the_fewest_within_one_standard_error(counts):
+    data = counts(lengths=(50, 50, 50))
+    # 4 latents are 1 nat a block behind 8, by the same in every block; 2 are behind by as much as the blocks scatter.
+    best = np.array([-10.0, -20.0, -30.0])
+    taken, tried = fewest_as_good({2: best - [0.0, 0.1, 3.0], 4: best - [1.0, 1.0, 1.0], 8: best}, data)
+    assert [row["latents"] for row in tried] == [2, 4, 8]
+    assert taken == 8  # 3.1 nats behind are more than an error of 2.96
+    bits = np.log(2) * data.counts.sum()
+    assert tried[0]["behind_se"] == pytest.approx(np.sqrt(3) * np.std([0.0, 0.1, 3.0], ddof=1) / bits)
+    assert tried[1] == {**tried[1], "behind": pytest.approx(3 / bits), "behind_se": pytest.approx(0)}
+    assert fewest_as_good({2: best - [0.0, -0.1, 3.0], 8: best}, data)[0] == 2
+
+
+def test_a_choice_of_latents_that_was_interrupted_goes_on(counts, tmp_path, monkeypatch):
+    from spikefit.fitting.pvae import choose
+
+    monkeypatch.setattr(choose, "CANDIDATES", (1, 2))
+    whole = choose.choose_latents(counts(), settings(max_epochs=3), device=CPU)
+    seen = []
+
+    class Stopped(Exception):
+        pass
+
+    def stop():
+        raise Stopped
+
+    hooks = Hooks(checkpoints=tmp_path, should_stop=lambda: len(seen) >= 3, stop=stop)
+    hooks.update = lambda done, **_: seen.append(done)
+    with pytest.raises(Stopped):
+        choose.choose_latents(counts(), settings(max_epochs=3), device=CPU, hooks=hooks)
+    again = Hooks(checkpoints=tmp_path, resume=True)
+    trained = []
+    again.update = lambda done, **_: trained.append(done)
+    resumed = choose.choose_latents(counts(), settings(max_epochs=3), device=CPU, hooks=again)
+    assert seen == [1, 2, 1]
+    assert trained == [2]  # of the second fit; the first was done
+    assert resumed.tried == whole.tried
+    assert_equal_states(state(whole.fitted), state(resumed.fitted))
+    with pytest.raises(UsageError, match="--latents auto goes by co-smoothing"):
+        choose.choose_latents(counts(), settings(observation="gaussian"), device=CPU)
+
+
+def test_small_populations_hide_fewer_units_unless_told_otherwise():
+    assert settings().hidden_share(19) < settings().hidden_share(20)
+    assert settings(unit_dropout=0.1).hidden_share(19) == settings(unit_dropout=0.1).hidden_share(20) == 0.1

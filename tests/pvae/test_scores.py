@@ -8,7 +8,8 @@ from spikefit.diagnostics.baselines import factor_analysis_baseline, smoothing_b
 from spikefit.diagnostics.cosmoothing import bits_per_spike, fano_factor
 from spikefit.diagnostics.factor_analysis import fit_factor_analysis
 from spikefit.diagnostics.readout import decode, fit_poisson_readout
-from spikefit.fitting.pvae.folds import cut_folds
+from spikefit.errors import UsageError
+from spikefit.fitting.pvae.folds import cut_folds, take
 
 
 def test_bits_per_spike_is_the_benchmarks():
@@ -75,3 +76,26 @@ def test_fano_factors(counts):
     np.testing.assert_allclose(fano_factor(data, 10), 1.0, atol=0.35)  # 400 windows: 5 standard errors
     data.counts[:] = 1
     assert (fano_factor(data, 10) == 0).all()
+
+
+def test_gpfa_finds_what_is_shared_and_keeps_the_order_of_bins(counts):
+    pytest.importorskip("elephant")
+    from spikefit.diagnostics.gpfa import fit_gpfa, gpfa_baseline
+
+    data = counts(lengths=(60,) * 16)
+    folds = cut_folds(data.segment_offsets, shortest=60, heldout=0.2, seed=0).of(data)
+    assert gpfa_baseline(folds, range(6), (6, 7)).co_bps.pooled > 0.1
+    # Segments of 60 bins are stretches of 50 and 10: what is inferred for one segment alone is what stands in its place.
+    factors = fit_gpfa(folds.fit, tuple(range(6)), 2)
+    alone = take(folds.fit, np.array([[120, 180]]))
+    np.testing.assert_allclose(factors(folds.fit)[120:180], factors(alone), atol=1e-8)
+
+
+def test_without_elephant_gpfa_is_refused_in_a_plain_sentence(counts, monkeypatch):
+    from spikefit.diagnostics import gpfa
+
+    monkeypatch.setattr(gpfa, "find_spec", lambda name: None)
+    data = counts(lengths=(60,) * 16)
+    folds = cut_folds(data.segment_offsets, shortest=60, heldout=0.2, seed=0).of(data)
+    with pytest.raises(UsageError, match=r"elephant is not installed \(pip install 'spikefit\[gpfa\]'\)"):
+        gpfa.gpfa_baseline(folds, range(6), (6, 7))

@@ -79,8 +79,24 @@ def pose_folds(counts: Counts, settings: PvaeSettings) -> FoldRanges:
     return cut_folds(counts.segment_offsets, shortest=shortest, heldout=settings.heldout, seed=settings.seed)
 
 
-def fit_pvae(counts: Counts, settings: PvaeSettings, *, device: torch.device, hooks: Hooks | None = None) -> FittedPvae:
+def fit_pvae(
+    counts: Counts,
+    settings: PvaeSettings,
+    *,
+    device: torch.device,
+    hooks: Hooks | None = None,
+    checkpoint_name: str = CHECKPOINT,
+    keep_checkpoint: bool = False,
+) -> FittedPvae:
     """Fit to the training bins of some counts.
+
+    Args:
+        counts: all bins; what is held out is left alone.
+        settings: what to fit and how.
+        device: where to compute.
+        hooks: progress, stopping and checkpoints.
+        checkpoint_name: of the file among the checkpoints.
+        keep_checkpoint: write one at the end, too, from which the fit is there again at once.
 
     Raises:
         UsageError: if the settings do not go with the data; the two values that disagree are named.
@@ -92,7 +108,7 @@ def fit_pvae(counts: Counts, settings: PvaeSettings, *, device: torch.device, ho
     _check(folds, settings)
     training = _training(folds, settings, device)
     identity = _identity(counts, settings)
-    path = None if hooks.checkpoints is None else hooks.checkpoints / CHECKPOINT
+    path = None if hooks.checkpoints is None else hooks.checkpoints / checkpoint_name
     if hooks.resume and path is not None and path.exists():
         training.load(*load_checkpoint(path, identity, device))
     hooks.stage(f"fitting {settings.latents} latents", settings.max_epochs)
@@ -103,7 +119,8 @@ def fit_pvae(counts: Counts, settings: PvaeSettings, *, device: torch.device, ho
 
     def checkpoint(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         stopping = hooks.should_stop()
-        due = time.monotonic() - hooks.last_checkpoint >= hooks.checkpoint_every_s
+        due = keep_checkpoint and values["phase"] == "done"
+        due |= time.monotonic() - hooks.last_checkpoint >= hooks.checkpoint_every_s
         if path is not None and (stopping or due):
             save_checkpoint(path, tensors, values, identity)
             hooks.last_checkpoint = time.monotonic()
@@ -142,7 +159,9 @@ def _training(folds: Folds, settings: PvaeSettings, device: torch.device) -> Pva
         network,
         windows_of(counts, network),
         estimator=None if exact else get_estimator(settings.estimator, temperature=settings.temperature),
-        settings=LoopSettings(settings.learning_rate, settings.n_draws, settings.beta, settings.unit_dropout),
+        settings=LoopSettings(
+            settings.learning_rate, settings.n_draws, settings.beta, settings.hidden_share(counts.n_units)
+        ),
         generator=torch.Generator(device).manual_seed(settings.seed),
         shuffle=torch.Generator().manual_seed(settings.seed),
     )

@@ -5,6 +5,8 @@ The whole state can be taken out and put back, so that a run that was interrupte
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +24,8 @@ BATCH_BINS = 1000
 MOST_RETRIES = 3
 MOST_GRADIENT = 10.0  # in norms of the usual gradient; a rare wild draw is not followed
 JUDGE_SEED = 20_240_101  # the same draws and hidden units at every look, so that looks can be compared
+HIDDEN_GROUPS = 4  # every unit is hidden once at a look, with a quarter of the others
+AVERAGED_STEPS = 200  # steps over which parameters are averaged; at the start about a tenth of those made
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Look:
 
     Attributes:
         bound: the evidence lower bound, with β = 1 and all units shown.
-        hidden_units: log-likelihood of units that the encoder was not shown, given the posterior mean.
+        hidden_units: log-likelihood of all units, each while the encoder was not shown it, given the posterior mean.
     """
 
     bound: float
@@ -59,7 +63,9 @@ class _Diverged(Exception):
 
 
 class PvaeLoop:
-    """Adam over windows.
+    """Adam over windows, and a running average of where it has been.
+
+    Steps scatter round the optimum by far more than they move it; `averaged`, which is judged and kept, does not.
 
     Args:
         model: trained in place.
@@ -82,12 +88,13 @@ class PvaeLoop:
     ) -> None:
         self.model, self.windows, self.estimator, self.settings = model, windows, estimator, settings
         self.generator, self.shuffle, self.rate_scale = generator, shuffle, 1.0
+        self.averaged, self.n_steps = copy.deepcopy(model), 0
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
         self.batch_windows = max(1, BATCH_BINS // max(1, windows.core))
         self._draw = None if estimator is None else soft_draws(estimator, settings.n_draws, generator)
 
-    def epoch(self, start_rate: float, stop_rate: float) -> float:
-        """Train for one pass while the rate moves linearly between two shares of the largest.
+    def epoch(self, rates: tuple[float, float], betas: tuple[float, float] = (1.0, 1.0)) -> float:
+        """Train for one pass while the rate moves linearly between two shares of the largest, and so does β.
 
         A step into NaN or infinity takes the epoch back, halves the rate for good, and tries again.
 
@@ -100,7 +107,7 @@ class PvaeLoop:
         for _ in range(MOST_RETRIES + 1):
             before = {name: tensor.clone() for name, tensor in self.tensors().items()}
             try:
-                return self._pass(start_rate, stop_rate)
+                return self._pass(rates, betas)
             except _Diverged:
                 self.load_tensors(before)
                 self.rate_scale *= 0.5
@@ -110,19 +117,19 @@ class PvaeLoop:
             hint="pass a smaller --learning-rate, or look for units with bursts of spikes with `spikefit inspect`",
         )
 
-    def _pass(self, start_rate: float, stop_rate: float) -> float:
+    def _pass(self, rates: tuple[float, float], betas: tuple[float, float]) -> float:
         order = torch.randperm(len(self.windows), generator=self.shuffle).split(self.batch_windows)
         total = n_scored = 0.0
         for step, which in enumerate(order):
-            share = start_rate + (stop_rate - start_rate) * (step + 0.5) / len(order)
+            place = (step + 0.5) / len(order)
             for group in self.optimizer.param_groups:
-                group["lr"] = self.settings.learning_rate * self.rate_scale * share
+                group["lr"] = self.settings.learning_rate * self.rate_scale * (rates[0] + (rates[1] - rates[0]) * place)
             batch = self.windows.batch(which)
-            total += self._step(batch)
+            total += self._step(batch, self.settings.beta * (betas[0] + (betas[1] - betas[0]) * place))
             n_scored += batch.n_scored
         return total / n_scored
 
-    def _step(self, batch: WindowBatch) -> float:
+    def _step(self, batch: WindowBatch, beta: float) -> float:
         settings = self.settings
         present = shown_units(len(batch.counts), self.model.shape.n_units, settings.unit_dropout, self.generator)
         try:
@@ -132,7 +139,7 @@ class PvaeLoop:
             if any(not bool(torch.isfinite(p).all()) for p in self.model.parameters()):
                 raise _Diverged from fault
             raise
-        objective = found.total(settings.beta).mean(0).sum() + found.correction
+        objective = found.total(beta).mean(0).sum() + found.correction
         self.optimizer.zero_grad()
         (-objective / batch.n_scored).backward()
         size = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MOST_GRADIENT)
@@ -140,7 +147,15 @@ class PvaeLoop:
             raise _Diverged
         self.optimizer.step()
         self.model.hold_constraints()
+        self._average()
         return float(objective.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        weight = max(1 / AVERAGED_STEPS, 10 / (10 + self.n_steps))
+        self.n_steps += 1
+        for mean, now in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(now, weight)
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -150,6 +165,8 @@ class PvaeLoop:
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 out[f"adam/{key}/{name}"] = value
+        out |= {f"average/{name}": parameter.detach() for name, parameter in self.averaged.named_parameters()}
+        out["n_steps"] = torch.tensor(self.n_steps)
         out["generator"], out["shuffle"] = self.generator.get_state(), self.shuffle.get_state()
         return out
 
@@ -158,6 +175,9 @@ class PvaeLoop:
         """Put back what `tensors` gave."""
         self.generator.set_state(tensors["generator"].cpu())
         self.shuffle.set_state(tensors["shuffle"].cpu())
+        self.n_steps = int(tensors["n_steps"])
+        for name, parameter in self.averaged.named_parameters():
+            parameter.copy_(tensors[f"average/{name}"])
         for name, parameter in self.model.named_parameters():
             parameter.copy_(tensors[f"model/{name}"])
             keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"adam/{key}/{name}" in tensors]
@@ -192,33 +212,38 @@ def shown_units(
 
 
 @torch.no_grad()
-def judge(model: PVAE, windows: Windows, *, hidden_share: float) -> Look:
-    """Look at some windows with draws, and units to hide, from one fixed seed.
+def judge(model: PVAE, windows: Windows) -> Look:
+    """Look at some windows, with draws and units to hide from one fixed seed.
 
-    Args:
-        model: with its parameters.
-        windows: what to look at.
-        hidden_share: share of the units hidden from the encoder for the second score.
+    Every unit is hidden once in every window, together with a random quarter of the others: a score over all units in
+    all bins is steadier than one over some.
     """
-    device = model.log_prior.device
-    generator = torch.Generator(device).manual_seed(JUDGE_SEED)
-    # A stream of their own: how many numbers the draws take depends on the rates.
-    hiding = torch.Generator(device).manual_seed(JUDGE_SEED)
-    n_units = model.shape.n_units
-    draw = whole_draws(1, generator)
+    draw = whole_draws(1, torch.Generator(model.log_prior.device).manual_seed(JUDGE_SEED))
     total = unseen = n_bins = 0.0
-    start = model.encoder.reach + model.decoder.reach
-    for batch in windows.batches(max(1, 4 * BATCH_BINS // max(1, windows.core))):
+    for batch, nats in unseen_by_window(model, windows):
         total += float(bound(model, batch, draw).total().sum())
-        hide = torch.rand(len(batch.counts), n_units, generator=hiding, device=device) < hidden_share
-        counts, inside = parts(batch)
-        expected = mean_prediction(model, counts, inside, (~hide).float())
-        values = counts[:, :, start : start + windows.core]
-        nats = torch.xlogy(values, expected) - expected
-        scored = hide[:, :, None] if batch.scored is None else hide[:, :, None] & batch.scored[:, None]
-        unseen += float((nats * scored).sum())
+        unseen += float(nats.sum())
         n_bins += batch.n_scored
     return Look(total / n_bins, unseen / n_bins)
+
+
+def unseen_by_window(model: PVAE, windows: Windows) -> Iterator[tuple[WindowBatch, Float[Tensor, " window"]]]:
+    """Windows, and in each the log-likelihood of all units while they were hidden, in nats without the factorials."""
+    device, n_units = model.log_prior.device, model.shape.n_units
+    hiding = torch.Generator(device).manual_seed(JUDGE_SEED)
+    start = model.encoder.reach + model.decoder.reach
+    for batch in windows.batches(max(1, 4 * BATCH_BINS // max(1, windows.core))):
+        order = torch.rand(len(batch.counts), n_units, generator=hiding, device=device).argsort(1)
+        counts, inside = parts(batch)
+        values = counts[:, :, start : start + windows.core]
+        total = values.new_zeros(len(values))
+        for group in range(min(HIDDEN_GROUPS, n_units)):
+            hide = order % HIDDEN_GROUPS == group
+            expected = mean_prediction(model, counts, inside, (~hide).float())
+            nats = torch.xlogy(values, expected) - expected
+            scored = hide[:, :, None] if batch.scored is None else hide[:, :, None] & batch.scored[:, None]
+            total += (nats * scored).sum((1, 2))
+        yield batch, total
 
 
 def mean_prediction(

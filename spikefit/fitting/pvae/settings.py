@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from spikefit.models.pvae.network import Shape
 
+FEW_UNITS = 20
+DROPOUT_OF_FEW, DROPOUT_OF_MANY = 0.25, 0.45
+
 
 @dataclass(frozen=True)
 class PvaeSettings:
@@ -20,7 +23,7 @@ class PvaeSettings:
     context_s: float
     smoothing_s: float
     width: int
-    unit_dropout: float
+    unit_dropout: float | None
     beta: float
     estimator: str
     temperature: float
@@ -29,6 +32,15 @@ class PvaeSettings:
     max_epochs: int
     learning_rate: float
     seed: int
+
+    def hidden_share(self, n_units: int) -> float:
+        """Mean share of the units that the encoder is not shown in training.
+
+        Hiding many makes it predict units from others; a small population has then too little left to go by.
+        """
+        if self.unit_dropout is not None:
+            return self.unit_dropout
+        return DROPOUT_OF_FEW if n_units < FEW_UNITS else DROPOUT_OF_MANY
 
     def shape(self, n_units: int, bin_width_s: float) -> Shape:
         """The network for so many units in bins of that width."""

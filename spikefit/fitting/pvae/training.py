@@ -3,8 +3,10 @@
     train    at a constant rate, until the score on the bins set aside stops rising or most epochs are spent
     anneal   the rate falls to zero
 
-The score is the log-likelihood of units that the encoder was not shown, or the bound where no units are hidden in
-training. The parameters of the best epoch are kept. Everything that the next epoch depends on is in `TrainingState` and
+The divergence is charged little by little over the first steps: charged at once, it is cheapest not to say anything,
+and a fit may never find out that it pays. What is judged are averaged parameters. The score is the log-likelihood of
+units that the encoder was not shown, or the bound where no units are hidden in training. The parameters of the best
+epoch are kept. Everything that the next epoch depends on is in `TrainingState` and
 the tensors, so that a checkpoint between two epochs resumes to the same bits.
 """
 
@@ -21,12 +23,13 @@ from torch import Tensor
 from spikefit.fitting.pvae.loop import PvaeLoop, judge
 from spikefit.fitting.windows import Windows
 
-PATIENCE_STEPS = 300  # without a better score; on long recordings at least so many epochs:
+PATIENCE_STEPS = 600  # without a better score; on long recordings at least so many epochs:
 LEAST_PATIENCE = 4
 WARM_UP_EPOCHS = 3
+BETA_STEPS = 500  # over which β rises; at most this share of all epochs:
+BETA_SHARE = 0.2
 ANNEAL_SHARE = 0.5  # of the epochs before it
 MOST_CONSTANT_SHARE = 0.6  # of all epochs, so that the rate always has time to fall
-JUDGED_HIDDEN_SHARE = 0.25
 
 
 @dataclass
@@ -55,7 +58,7 @@ class PvaeTraining:
         loop: with the model at its start.
         choose: windows that judge.
         max_epochs: most epochs in all.
-        min_epochs: fewest epochs at a constant rate.
+        min_epochs: fewest epochs at a constant rate and full β.
     """
 
     def __init__(self, loop: PvaeLoop, choose: Windows, *, max_epochs: int, min_epochs: int = 10) -> None:
@@ -63,7 +66,8 @@ class PvaeTraining:
         self.state = TrainingState()
         steps = -(-len(loop.windows) // loop.batch_windows)
         self.patience = max(LEAST_PATIENCE, -(-PATIENCE_STEPS // steps))
-        self.min_epochs = min_epochs
+        self.beta_epochs = max(1, min(-(-BETA_STEPS // steps), round(BETA_SHARE * max_epochs)))
+        self.min_epochs = self.beta_epochs + min_epochs
         self.best: dict[str, Tensor] = {}
 
     def run(self, *, on_epoch: OnEpoch, checkpoint: Checkpoint) -> None:
@@ -78,16 +82,18 @@ class PvaeTraining:
 
     def _epoch(self) -> None:
         state = self.state
-        objective = self.loop.epoch(self._rate(state.epoch), self._rate(state.epoch + 1))
+        now, then = state.epoch, state.epoch + 1
+        objective = self.loop.epoch((self._rate(now), self._rate(then)), (self._beta(now), self._beta(then)))
         state.epoch += 1
         state.rate_scale = self.loop.rate_scale
-        look = judge(self.loop.model, self.choose, hidden_share=JUDGED_HIDDEN_SHARE)
+        look = judge(self.loop.averaged, self.choose)
         for name, value in (("objective", objective), ("bound", look.bound), ("hidden_units", look.hidden_units)):
             state.history.setdefault(name, []).append(value)
         score = look.hidden_units if self.loop.settings.unit_dropout > 0 else look.bound
-        if score > state.best_score:
+        # While β still rises it is another objective, whose best epoch is not what was asked for.
+        if score > state.best_score or state.epoch <= self.beta_epochs:
             state.best_score, state.best_epoch = score, state.epoch
-            self.best = {name: p.detach().clone() for name, p in self.loop.model.named_parameters()}
+            self.best = {name: p.detach().clone() for name, p in self.loop.averaged.named_parameters()}
         self._turn()
 
     def _turn(self) -> None:
@@ -110,6 +116,9 @@ class PvaeTraining:
         if state.phase == "anneal":
             return max(0.0, 1 - (epoch - state.anneal_from) / state.anneal_epochs)
         return min(1.0, (epoch + 0.2) / WARM_UP_EPOCHS)
+
+    def _beta(self, epoch: int) -> float:
+        return min(1.0, epoch / self.beta_epochs)
 
     # -- state ---------------------------------------------------------------------------------------------------
 
