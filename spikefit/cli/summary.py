@@ -106,12 +106,12 @@ def score_lines(metrics: Mapping[str, Any], n_hidden: int) -> list[str]:
         lines.append(f"held out: {nats:.4f} nats per bin{also}")
     gain, error = _number(metrics, "heldout_gain_nats_per_bin"), _number(metrics, "heldout_gain_se")
     if n_hidden and gain is not None:
-        clear = error is None or abs(gain) > error
+        clear = error is None or abs(gain) > 2 * error
         verdict = "hidden units help" if gain > 0 else "no hidden units would predict better"
         drive = " but the common drive" if metrics.get("h0_common_drive") else ""
         lines.append(
             f"against no hidden units{drive}: {_signed(gain, error)} nats per bin: "
-            + (verdict if clear else "within its standard error, hidden units are not needed")
+            + (verdict if clear else "within twice its standard error, so hidden units are not needed")
         )
     fit_s, wall_s = _number(metrics, "fit_s"), _number(metrics, "wall_s")
     if fit_s is not None:

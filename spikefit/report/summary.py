@@ -94,8 +94,8 @@ def _hidden_or_not(result: Result) -> Markup | None:
     base = Markup("Against a fit without hidden units the held-out score changes by {} nats per bin: ").format(size)
     if gain <= 0:
         return base + "the data do not ask for hidden units, and the simpler fit should be preferred."
-    if error is not None and gain <= error:
-        return base + "less than its standard error, so the data do not clearly ask for hidden units."
+    if error is not None and gain <= 2 * error:
+        return base + "less than twice its standard error, so the data do not clearly ask for hidden units."
     return base + "the data speak for units that were not recorded."
 
 

@@ -52,7 +52,7 @@ def test_the_table_says_what_was_found_and_where(invoke, pipeline, tmp_path):
     ("gain", "error", "words"),
     [
         (0.31, 0.02, "hidden units help"),
-        (0.01, 0.02, "within its standard error, hidden units are not needed"),
+        (0.03, 0.02, "within twice its standard error, so hidden units are not needed"),
         (-0.31, 0.02, "no hidden units would predict better"),
     ],
 )

@@ -126,7 +126,7 @@ def test_a_part_appears_when_its_data_are_there(make_result):
     ("gain", "error", "words"),
     [
         (0.3, 0.1, "the data speak for units"),
-        (0.05, 0.1, "less than its standard error"),
+        (0.15, 0.1, "less than twice its standard error"),
         (-0.2, 0.1, "do not ask for hidden units"),
         (0.2, None, "the data speak for units"),
     ],
