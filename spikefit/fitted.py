@@ -179,6 +179,7 @@ def to_fit(
     if network.judged is not None:
         goodness = _goodness(network.judged, counts, units, seed=config.run.seed)
         units, metrics = goodness[0], {**metrics, **goodness[2]}
+    by_lag = {} if network.filter_std_error is None else {"filter_std_error": network.filter_std_error}
     return Fit(
         unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
         unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
@@ -194,7 +195,7 @@ def to_fit(
         q_value=q_value,
         hidden=hidden,
         history=dict(network.history),
-        diagnostics={**pairs, **(goodness[1] if goodness else {})},
+        diagnostics={**pairs, **by_lag, **(goodness[1] if goodness else {})},
         common_drive=_common_drive(network, counts.bin_width_s),
         metrics={**network.metrics, **metrics, "device": device},
         units=tuple(units),

@@ -35,6 +35,7 @@ class FittedNetwork:
         history: series over steps.
         notes: what the reader must know, as sentences.
         h0_connectivity: of the fit without hidden units to the training bins, (post, pre), where there are hidden units.
+        filter_std_error: of the filters at every lag, (post, pre, lag), where that was computed.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
@@ -48,6 +49,7 @@ class FittedNetwork:
     history: dict[str, Array]
     notes: tuple[str, ...] = ()
     h0_connectivity: Array | None = None
+    filter_std_error: Array | None = None
     judged: Judged | None = None
 
     @property

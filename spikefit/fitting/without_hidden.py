@@ -14,7 +14,7 @@ from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import Hooks, Problem
-from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.fitting.uncertainty import coupling_errors
 from spikefit.models.coupling import filters_from_weights
 
 
@@ -80,7 +80,7 @@ def glm_outcome(
     settings = problem.settings
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
-    std_error, how = connectivity_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    std_error, by_lag, how = coupling_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -112,6 +112,7 @@ def glm_outcome(
         coupling_filters=filters,
         baseline=fit.baseline.cpu().numpy(),
         std_error=std_error.cpu().numpy(),
+        filter_std_error=None if by_lag is None else by_lag.cpu().numpy(),
         hidden_count=np.empty((0, 0)),
         hidden_bins=np.empty(0, dtype=np.int64),
         metrics=metrics,

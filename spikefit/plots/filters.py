@@ -38,7 +38,10 @@ def strongest_pairs(result: HasConnectivity, top: int) -> list[tuple[int, int]]:
 
 
 def plot_filters(result: HasConnectivity, *, top: int = 12) -> Figure:
-    """Draw the coupling filters of the `top` strongest pairs, all on one scale; exciting red, inhibiting blue."""
+    """Draw the coupling filters of the `top` strongest pairs, all on one scale; exciting red, inhibiting blue.
+
+    Where the result holds errors of single lags, a band of the level of its intervals stands round each filter.
+    """
     pairs = strongest_pairs(result, top)
     n_rows = max(math.ceil(len(pairs) / _N_COLUMNS), 1)
     n_columns = min(max(len(pairs), 1), _N_COLUMNS)
@@ -55,6 +58,11 @@ def plot_filters(result: HasConnectivity, *, top: int = 12) -> Figure:
         quiet(axes, size=6.5)
         colour = EXCITING if result.connectivity[post, pre] > 0 else INHIBITING
         axes.axhline(0, color=PALE, linewidth=0.6, zorder=0)
+        # Results hold bands where errors of single lags were computed; other things that are drawn here may know of none.
+        band_of = getattr(result, "filter_band_of", None)
+        band = None if band_of is None else band_of(result.unit_id[post], result.unit_id[pre])
+        if band is not None:
+            axes.fill_between(lag_ms, *band, color=colour, alpha=0.2, linewidth=0)
         axes.plot(
             lag_ms,
             result.coupling_filters[post, pre],

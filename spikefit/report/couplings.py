@@ -111,12 +111,14 @@ def filters(result: Result, table: Edges) -> Markup | None:
     n_hidden = max(min(int((~is_recorded).sum()), N_FILTERS // 3), N_FILTERS - int(is_recorded.sum()))
     rows = np.concatenate([ranked[is_recorded][: N_FILTERS - n_hidden], ranked[~is_recorded][:n_hidden]])
     filters = [result.filter_of(row["post_id"], row["pre_id"]) for row in rows]
-    finite = np.concatenate([f[np.isfinite(f)] for f in filters] + [np.zeros(1)])
+    bands = [result.filter_band_of(row["post_id"], row["pre_id"]) for row in rows]
+    drawn = [*filters, *(edge for band in bands if band is not None for edge in band)]
+    finite = np.concatenate([f[np.isfinite(f)] for f in drawn] + [np.zeros(1)])
     limits = (float(finite.min()) * 1.08, float(finite.max()) * 1.08) if np.ptp(finite) else None
     charts = []
-    for row, values in zip(rows, filters, strict=True):
+    for row, values, band in zip(rows, filters, bands, strict=True):
         name = f"{row['pre_id']} → {row['post_id']}"
-        line = Line(result.lag_s * 1e3, values, "", "pos" if row["weight"] > 0 else "neg")
+        line = Line(result.lag_s * 1e3, values, "", "pos" if row["weight"] > 0 else "neg", band)
         chart = line_chart(
             [line],
             title=f"coupling filter {name}",
@@ -128,7 +130,11 @@ def filters(result: Result, table: Edges) -> Markup | None:
         )
         charts.append(Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(name, chart))
     lead = Markup(
-        "<p>What one spike of the sender does to the receiver's drive, by lag, for the strongest pairs{}; all on one scale.</p>"
+        "<p>What one spike of the sender does to the receiver's drive, by lag, for the strongest pairs{}; all on one scale.{}</p>"
     )
+    level = result.metrics.get("ci_level")
+    about = Markup("")
+    if isinstance(level, float) and any(band is not None for band in bands):
+        about = Markup(" Bands: {} %, each lag by itself.").format(number(100 * level))
     first = " of recorded units, then for those with hidden ones" if n_hidden else ""
-    return lead.format(first) + Markup('<div class="grid">{}</div>').format(Markup("").join(charts))
+    return lead.format(first, about) + Markup('<div class="grid">{}</div>').format(Markup("").join(charts))

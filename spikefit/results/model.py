@@ -188,6 +188,22 @@ class Result:
         filters: Floats = self.coupling_filters[self.index_of(post_id), self.index_of(pre_id)]
         return filters
 
+    def filter_band_of(self, post_id: str, pre_id: str) -> tuple[Floats, Floats] | None:
+        """Lower and upper edge of a band round that filter, over `lag_s`; None where no errors of single lags are held.
+
+        Each lag's standard error is widened as the interval of the filter's sum is beside its own standard error, so that what the
+        test of edges has learnt about the errors holds here too. The band is for each lag by itself.
+        """
+        errors = self.diagnostics.get("filter_std_error")
+        post, pre = self.index_of(post_id), self.index_of(pre_id)
+        if errors is None or max(post, pre) >= self.n_visible or not self.std_error[post, pre] > 0:
+            return None
+        half = 0.5 * (self.ci_high[post, pre] - self.ci_low[post, pre]) / self.std_error[post, pre] * errors[post, pre]
+        if not np.isfinite(half).all():
+            return None
+        values = self.coupling_filters[post, pre]
+        return values - half, values + half
+
     def edges(self) -> NDArray[np.void]:
         """Every ordered pair of two units as a structured array with the columns of `edges.csv`.
 

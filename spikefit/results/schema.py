@@ -66,6 +66,11 @@ ABOUT: dict[str, About] = {
         "1",
         "share of a unit's rescaled intervals below each level, levels spread evenly from 0 to 1; the level itself if the fit is right",
     ),
+    "diagnostics/filter_std_error": About(
+        "post, pre, lag",
+        "drive per spike",
+        "standard error of coupling_filters at each lag, by the likelihood's curvature",
+    ),
     "diagnostics/n_spike_pairs": About(
         PAIR,
         "spikes",

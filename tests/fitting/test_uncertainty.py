@@ -10,7 +10,7 @@ from spikefit.fitting import uncertainty
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit, fit_glm
 from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
-from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.fitting.uncertainty import connectivity_errors, coupling_errors
 from spikefit.models.basis import make_basis
 from spikefit.simulate import Network, simulate
 from spikefit.spikes import Counts
@@ -55,6 +55,32 @@ def test_the_errors_are_those_of_the_inverse_information(small_counts: Counts, l
     errors, how = connectivity_errors(design, fit, BASIS, ridge=ridge, link=link)
     assert how == "information"
     np.testing.assert_allclose(errors.numpy(), naive_errors(design, fit, ridge, link), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_errors_of_single_lags_are_those_of_the_same_matrix(
+    small_counts: Counts, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    if shared:
+        monkeypatch.setattr(uncertainty, "MOST_MULTIPLICATIONS", 0)
+    design = make_design(small_counts)
+    fit = fit_glm(design, ridge=2.0)
+    sums, by_lag, how = coupling_errors(design, fit, BASIS, ridge=2.0, link="softplus")
+    alone, same = connectivity_errors(design, fit, BASIS, ridge=2.0, link="softplus")
+    assert how == same == ("shared information" if shared else "information")
+    torch.testing.assert_close(sums, alone, rtol=1e-9, atol=0)
+    assert by_lag is not None
+    assert by_lag.shape == (design.n_units, design.n_units, N_LAGS)
+    # A basis of one function, which is one lag alone, has that lag's error for its sum.
+    for lag in range(N_LAGS):
+        row = torch.zeros_like(BASIS)
+        row[lag] = BASIS[lag]
+        one, _ = connectivity_errors(design, fit, row, ridge=2.0, link="softplus")
+        torch.testing.assert_close(by_lag[:, :, lag], one, rtol=1e-9, atol=1e-12)
+    # The twin: lags do not share one error, so a mix-up of them would be seen.
+    assert not torch.allclose(by_lag, by_lag.roll(1, dims=2), rtol=0.05)
+    monkeypatch.setattr(uncertainty, "MOST_SENDERS_AND_LAGS", 1)
+    assert coupling_errors(design, fit, BASIS, ridge=2.0, link="softplus")[1] is None
 
 
 def test_the_shared_information_is_right_where_all_bins_are_alike(

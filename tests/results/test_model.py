@@ -195,3 +195,24 @@ def test_hidden_activity_with_infinities_of_both_signs_makes_a_row_and_no_warnin
     (row,) = [row for row in broken.unit_rows if row.id == result.unit_id[result.n_visible]]
     assert np.isnan(row.rate_hz)
     assert row.n_spikes == 0
+
+
+def test_a_band_round_a_filter_is_as_wide_as_the_interval_of_its_sum_says(make_result):
+    result = make_result()
+    n, n_lags = result.n_visible, result.lag_s.size
+    errors = np.linspace(0.1, 0.2, n_lags) * np.ones((n, n, 1))
+    whole = np.ones((result.n_units, result.n_units))
+    held = dataclasses.replace(
+        result,
+        std_error=0.5 * whole,
+        ci_low=result.connectivity - 1.0,
+        ci_high=result.connectivity + 1.0,
+        diagnostics={"filter_std_error": errors},
+    )
+    low, high = held.filter_band_of(result.unit_id[1], result.unit_id[0])
+    np.testing.assert_allclose(high - low, 4 * errors[1, 0])
+    np.testing.assert_allclose(0.5 * (high + low), held.coupling_filters[1, 0])
+    assert result.filter_band_of(result.unit_id[1], result.unit_id[0]) is None
+    assert held.filter_band_of(result.unit_id[1], result.unit_id[-1]) is None  # a hidden unit has no errors
+    blind = dataclasses.replace(held, std_error=np.nan * whole)
+    assert blind.filter_band_of(result.unit_id[1], result.unit_id[0]) is None
