@@ -59,10 +59,12 @@ def match(factors: torch.Tensor, simulation: Simulation) -> float:
     return float(both[:n_factors, n_factors:].max(axis=0).min())
 
 
-@pytest.mark.parametrize("rotation", ROTATIONS)
-def test_factors_of_the_residuals_match_the_drivers_couplings(driven: Simulation, rotation: str) -> None:
+# Third moments that units' own noise is part of are the least sharp of the three.
+@pytest.mark.parametrize(("rotation", "least"), [("varimax", 0.6), ("skewed-between-units", 0.6), ("skewed", 0.5)])
+def test_factors_of_the_residuals_match_the_drivers_couplings(driven: Simulation, rotation: str, least: float) -> None:
     counts = driven.visible_counts
-    assert match(factors_of(counts, 2, rotation), driven) > 0.5
+    assert rotation in ROTATIONS
+    assert match(factors_of(counts, 2, rotation), driven) > least
     # The twin: without a shared driver the same computation must not find one.
     assert match(factors_of(turned(counts), 2, rotation), driven) < 0.4
 
