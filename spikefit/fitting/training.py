@@ -69,7 +69,6 @@ class Trained:
         reported: the same after the polish on all bins.
         converged: whether the held-out bound had stopped rising.
         history: series over epochs.
-        start_bounds: held-out bound per bin of every restart after the search, best first.
     """
 
     scored: POGLMNetwork

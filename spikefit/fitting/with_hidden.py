@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +21,7 @@ from spikefit.fitting.pruning import keep_hidden
 from spikefit.fitting.residuals import ROTATIONS, residual_factors
 from spikefit.fitting.scores import poglm_nats
 from spikefit.fitting.start import start_from_factors
-from spikefit.fitting.training import Training, TrainingState, n_start
+from spikefit.fitting.training import Trained, Training, TrainingState, n_start
 from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.likelihood import posterior_mean
 from spikefit.models.poglm import POGLMNetwork
@@ -36,10 +35,8 @@ STEPS_PER_PASS = 20
 MEAN_DRAWS = 32  # behind a posterior mean that has no closed form
 
 
-def train_candidate(
-    problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks
-) -> tuple[POGLMNetwork, POGLMNetwork, bool, dict[str, list[float]]]:
-    """Train one candidate; the model that is scored, the one that is reported, whether it converged, its history."""
+def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks) -> Trained:
+    """Train one candidate, from what the fit without hidden units on that design leaves unexplained."""
     settings = problem.settings
     n_first = n_start(n_hidden)
     model = POGLMNetwork(
@@ -94,8 +91,7 @@ def train_candidate(
     def tell(state: TrainingState, bound: float) -> None:
         hooks.update(state.epoch, nats_per_bin=bound - problem.factorials_per_bin)
 
-    trained = training.run(on_epoch=tell, checkpoint=checkpoint)
-    return trained.scored, trained.reported, trained.converged, trained.history
+    return training.run(on_epoch=tell, checkpoint=checkpoint)
 
 
 def choose_estimator(settings: FitSettings) -> Estimator:
@@ -119,29 +115,20 @@ def restart_factors(design: Design, fit: GLMFit, n_factors: int, settings: FitSe
     return out
 
 
-def poglm_outcome(
-    problem: Problem,
-    model: POGLMNetwork,
-    converged: bool,
-    history: Mapping[str, list[float]],
-    metrics: dict[str, Any],
-    began: float,
-) -> FittedNetwork:
+def poglm_outcome(problem: Problem, trained: Trained, metrics: dict[str, Any], began: float) -> FittedNetwork:
     """The trained network with its hidden units in order and their activity on all bins.
 
     Args:
         problem: what was fitted.
-        model: the model that is reported; one restart.
-        converged: whether its training had.
-        history: series over epochs.
+        trained: what training left; the model that is reported is taken from it.
         metrics: scores that were taken before; added to.
         began: when the fit began, on the clock of `time.perf_counter`.
     """
     everything = problem.windows(problem.split.everything, HELDOUT_CORE_BINS)
-    bins, expected = posterior_counts(model, everything)
-    model, expected = _strongest_first(model, expected)
+    bins, expected = posterior_counts(trained.reported, everything)
+    model, expected = _strongest_first(trained.reported, expected)
     metrics |= {
-        "converged": converged,
+        "converged": trained.converged,
         "elbo_per_bin": poglm_nats(model, everything).sum().item() / everything.n_bins - problem.factorials_per_bin,
         "std_error_method": None,
         "common_drive": False,
@@ -150,7 +137,7 @@ def poglm_outcome(
     with torch.no_grad():
         filters = model.coupling_filters()[0].double().cpu().numpy()
     n_units = len(filters)
-    series = {name: np.array(values, dtype=np.float64) for name, values in history.items()}
+    series = {name: np.array(values, dtype=np.float64) for name, values in trained.history.items()}
     for name in series:
         if not name.endswith("_step"):
             series[name] = series[name] - problem.factorials_per_bin
@@ -165,7 +152,7 @@ def poglm_outcome(
         hidden_bins=bins,
         metrics=metrics,
         history=series,
-        notes=notes_on(metrics, converged),
+        notes=notes_on(metrics, trained.converged),
     )
 
 
