@@ -19,6 +19,7 @@ import numpy as np
 
 from spikefit import results
 from spikefit.config import Config
+from spikefit.config.kinds import memory_bytes
 from spikefit.errors import UsageError
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
@@ -292,6 +293,7 @@ def fit_settings(config: Config) -> FitSettings:
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
+        memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )
 
 

@@ -16,12 +16,12 @@ from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.loop import JUDGE_SEED, LoopSettings
 from spikefit.fitting.objective import hard_draws
 from spikefit.fitting.outcome import Array, FittedNetwork, notes_on
-from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem
+from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem, batch_windows, n_start
 from spikefit.fitting.pruning import keep_hidden
 from spikefit.fitting.residuals import ROTATIONS, residual_factors
 from spikefit.fitting.scores import poglm_nats
 from spikefit.fitting.start import start_from_factors
-from spikefit.fitting.training import Trained, Training, TrainingState, n_start
+from spikefit.fitting.training import Trained, Training, TrainingState
 from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.likelihood import posterior_mean
 from spikefit.models.poglm import POGLMNetwork
@@ -30,8 +30,6 @@ from spikefit.prob.estimators import get_estimator
 from spikefit.prob.protocol import Estimator
 from spikefit.prob.single import single_spike_estimator
 
-FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
-STEPS_PER_PASS = 20
 MEAN_DRAWS = 32  # behind a posterior mean that has no closed form
 
 
@@ -48,8 +46,6 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         posterior=settings.posterior,
         n_restarts=settings.restarts,
     )
-    n_train = problem.split.n_train
-    batch_bins = min(max(n_train // STEPS_PER_PASS, FEWEST_BATCH_BINS), MOST_BATCH_BINS)
     train = problem.windows(problem.split.train, CORE_BINS)
     training = Training(
         model,
@@ -62,7 +58,8 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
             learning_rate=settings.learning_rate,
             n_draws=settings.n_draws,
             ridge=problem.ridge,
-            batch_windows=max(1, batch_bins // max(1, train.core)),
+            batch_windows=batch_windows(problem.split.n_train, train.core),
+            part_windows=problem.memory.part_windows,
             hidden_sign=settings.hidden_sign,
         ),
         max_epochs=settings.max_epochs,
