@@ -20,11 +20,11 @@ from spikefit.fitting.outcome import Array, FittedNetwork, score_metrics, size_m
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, FitSettings, Hooks, Problem, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.scores import choose_hidden, describe_blocks, glm_nats, poglm_nats
+from spikefit.fitting.training import Trained
 from spikefit.fitting.uncertainty import connectivity_errors
 from spikefit.fitting.with_hidden import poglm_outcome, train_candidate
 from spikefit.fitting.without_hidden import fit_observed, glm_outcome
 from spikefit.models.coupling import filters_from_weights
-from spikefit.models.poglm import POGLMNetwork
 from spikefit.spikes import Counts
 
 
@@ -66,7 +66,7 @@ def fit_network(
     design, fit = fit_observed(problem, problem.split.train, hooks, None)
     blocks = describe_blocks(heldout, problem.mean_count)
     nats: dict[int, Tensor] = {0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)}
-    fitted: dict[int, tuple[POGLMNetwork, POGLMNetwork, bool, dict[str, list[float]]]] = {}
+    fitted: dict[int, Trained] = {}
     plain = fit
     candidates, n_shared = settings.hidden, None
     if settings.hidden_auto and count_shared is not None and len(heldout):
@@ -77,7 +77,7 @@ def fit_network(
         design, plain = fit_observed(problem, problem.split.train, hooks, None, common_drive=False)
     for n_hidden in sorted({h for h in candidates if h > 0}):
         trained = train_candidate(problem, n_hidden, design, plain, hooks)
-        nats[n_hidden] = poglm_nats(trained[0], heldout)
+        nats[n_hidden] = poglm_nats(trained.scored, heldout)
         fitted[n_hidden] = trained
     chosen = candidates[0]
     if len(candidates) > 1 and len(heldout):
@@ -97,7 +97,7 @@ def fit_network(
     if chosen == 0:
         network = glm_outcome(problem, fit, metrics, hooks, began)
     else:
-        network = poglm_outcome(problem, *fitted[chosen][1:], metrics, began)
+        network = poglm_outcome(problem, fitted[chosen], metrics, began)
     # Two fits of one recording can be compared block by block, which is far sharper than by their totals.
     by_block = {
         "heldout_block_start_s": counts.time_s[heldout.starts],
@@ -105,7 +105,7 @@ def fit_network(
         "heldout_block_nats": (nats[chosen] - blocks.factorials).numpy(),
     }
     h0 = filters_from_weights(fit.weights[:, : design.n_couplings], problem.basis.to(fit.weights)).sum(-1).cpu().numpy()
-    judged = judged_bins(problem, fitted[chosen][0] if chosen else fit)
+    judged = judged_bins(problem, fitted[chosen].scored if chosen else fit)
     return dataclasses.replace(
         network, history=dict(network.history) | by_block, judged=judged, h0_connectivity=h0 if chosen else None
     )
