@@ -33,7 +33,7 @@ STEPS_PER_PASS = 20
 
 
 def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks) -> Trained:
-    """Train one candidate."""
+    """Train one candidate, from what the fit without hidden units on that design leaves unexplained."""
     settings = problem.settings
     n_first = n_start(n_hidden)
     model = POGLMNetwork(
@@ -123,7 +123,7 @@ def poglm_outcome(
 
     Args:
         problem: what was fitted.
-        trained: what training left.
+        trained: what training left; the model that is reported is taken from it.
         metrics: scores that were taken before; added to.
         began: when the fit began, on the clock of `time.perf_counter`.
         folds: models of as many hidden units that were fitted to other parts of the training bins.
@@ -131,9 +131,8 @@ def poglm_outcome(
     everything = problem.windows(problem.split.everything, HELDOUT_CORE_BINS)
     bins, expected = posterior_counts(trained.reported, everything)
     model, expected = _strongest_first(trained.reported, expected)
-    converged, history = trained.converged, trained.history
     metrics |= {
-        "converged": converged,
+        "converged": trained.converged,
         "elbo_per_bin": poglm_nats(model, everything).sum().item() / everything.n_bins - problem.factorials_per_bin,
         "std_error_method": None,
         "common_drive": False,
@@ -142,7 +141,7 @@ def poglm_outcome(
     with torch.no_grad():
         filters = model.coupling_filters()[0].double().cpu().numpy()
     n_units = len(filters)
-    series = {name: np.array(values, dtype=np.float64) for name, values in history.items()}
+    series = {name: np.array(values, dtype=np.float64) for name, values in trained.history.items()}
     for name in series:
         if not name.endswith("_step"):
             series[name] = series[name] - problem.factorials_per_bin
@@ -157,7 +156,7 @@ def poglm_outcome(
         hidden_bins=bins,
         metrics=metrics,
         history=series,
-        notes=notes_on(metrics, converged),
+        notes=notes_on(metrics, trained.converged),
         stability=stability_of(problem, model, (*trained.others, *folds)),
     )
 
