@@ -349,7 +349,7 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(simulated: Path, tiny: dic
     as_json = json.loads(command("infer", simulated, "--dry-run", "--json", *flags(tiny)).stdout)
     assert as_json["jobs"][0]["n_bins"] == 3000
     assert as_json["jobs"][0]["memory"]["block_bins"] > 0
-    tight = command("infer", simulated, "--dry-run", "--memory-limit", "1MB", *flags(tiny)).stdout
+    tight = command("infer", simulated, "--dry-run", "--memory-limit", "10KB", *flags(tiny)).stdout
     assert "beware      the limit is 0.0 GB, and this fit cannot do with less" in tight
     assert "beware" not in told.stdout
 
