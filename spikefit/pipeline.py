@@ -220,8 +220,11 @@ class _Job:
             },
         )
         self.progress.finish()
-        for checkpoint in (self.folder / "checkpoints").glob("hidden-*.safetensors"):
+        for checkpoint in (self.folder / "checkpoints").rglob("hidden-*.safetensors"):
             checkpoint.unlink()  # the result is whole: there is nothing left to resume
+            if checkpoint.parent.name.startswith("fold-"):
+                with contextlib.suppress(OSError):  # others of this fold are still to go
+                    checkpoint.parent.rmdir()
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ CORE_BINS = 500  # scored bins of a training window; the context beside it is wh
 HELDOUT_CORE_BINS = 2000
 FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
 STEPS_PER_PASS = 20
-NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit"}  # settings that a checkpoint does not depend on
+NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit", "folds"}  # settings that a checkpoint does not depend on
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class FitSettings:
     learning_rate: float
     seed: int
     common_drive_s: tuple[float, ...] = ()
+    folds: int = 1
     hidden_auto: bool = False
     memory_limit: int | None = None
 
