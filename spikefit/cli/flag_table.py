@@ -163,6 +163,12 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="pair_mask",
+        help="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones are not penalised.",
+        metavar="CSV",
+    ),
+    Flag(
+        section="model",
         name="hidden_sign",
         help="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",
         metavar="any|excitatory|inhibitory",

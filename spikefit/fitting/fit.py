@@ -22,7 +22,7 @@ from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.scores import choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.uncertainty import connectivity_errors
 from spikefit.fitting.with_hidden import poglm_outcome, train_candidate
-from spikefit.fitting.without_hidden import fit_observed, glm_outcome
+from spikefit.fitting.without_hidden import fit_observed, glm_outcome, weight_rules
 from spikefit.models.coupling import filters_from_weights
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.spikes import Counts
@@ -89,6 +89,8 @@ def fit_network(
     metrics["ridge"] = problem.ridge
     if ridge_path:
         metrics["ridge_path"] = [score._asdict() for score in ridge_path]
+    if problem.structure is not None:
+        metrics |= problem.structure.counted()
     metrics["h0_common_drive"] = problem.common_drive is not None
     if settings.hidden_auto:
         metrics |= {"hidden_auto": True, "n_shared_inputs_train": n_shared}
@@ -114,6 +116,7 @@ def fit_network(
 def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Array]:
     """Couplings of a fit without hidden units summed over lags, and their standard errors; (post, pre) each."""
     settings, basis = problem.settings, problem.basis.to(design.device)
-    errors, _ = connectivity_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    errors, _ = connectivity_errors(design, fit, basis, ridge=ridge, link=settings.link, free=free)
     filters = filters_from_weights(fit.weights[:, : design.n_couplings], basis.double())
     return filters.sum(-1).cpu().numpy(), errors.cpu().numpy()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from spikefit.errors import NotConvergedError
 from spikefit.fitting.objective import elbo, hard_draws
+from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.hidden_draws import EstimatorDraws
 from spikefit.models.poglm import POGLMNetwork
@@ -40,6 +41,7 @@ class LoopSettings:
         ridge: penalty `ridge / 2 · Σ couplings²` in nats on the whole training data.
         batch_windows: windows per step.
         hidden_sign: held for what hidden units do to others: `any`, `excitatory` or `inhibitory`.
+        structure: what is held of the couplings between recorded units; None where nothing is.
     """
 
     learning_rate: float
@@ -47,6 +49,7 @@ class LoopSettings:
     ridge: float
     batch_windows: int
     hidden_sign: str = "any"
+    structure: Structure | None = None
 
 
 class _Diverged(Exception):
@@ -141,6 +144,7 @@ class Loop:
             loss.backward()
             self.optimizer.step()
             self._hold_signs()
+            self._hold_structure()
             total += by_restart.detach()
             n_scored += batch.n_scored
         return total / n_scored
@@ -162,8 +166,16 @@ class Loop:
         to_hidden.clamp_(low, high)
         own.copy_(kept)
 
+    @torch.no_grad()
+    def _hold_structure(self) -> None:
+        if self.settings.structure is not None:
+            self.settings.structure.hold(self.model.visible_weights, self.model.basis.shape[1])
+
     def _penalty(self) -> Tensor:
-        squares = self.model.visible_weights.square().sum() + self.model.hidden_weights.square().sum()
+        visible = self.model.visible_weights
+        squares = visible.square().sum() + self.model.hidden_weights.square().sum()
+        if self.settings.structure is not None:
+            squares = squares - self.settings.structure.unpenalised(visible, self.model.basis.shape[1])
         return 0.5 * self.settings.ridge * squares / self.windows.n_bins
 
     def _finite(self) -> bool:

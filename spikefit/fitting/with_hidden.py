@@ -67,6 +67,7 @@ def train_candidate(
             ridge=problem.ridge,
             batch_windows=max(1, batch_bins // max(1, train.core)),
             hidden_sign=settings.hidden_sign,
+            structure=problem.structure,
         ),
         max_epochs=settings.max_epochs,
         seed=settings.seed,
