@@ -19,6 +19,7 @@ import numpy as np
 
 from spikefit import results
 from spikefit.config import Config
+from spikefit.config.kinds import memory_bytes
 from spikefit.errors import UsageError
 from spikefit.pair_rules import check_pair_rules, read_pair_rules
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
@@ -150,6 +151,7 @@ def to_fit(
     """
     from spikefit.diagnostics.identifiability import STRONG_RECURRENCE
     from spikefit.diagnostics.significance import judge_edges
+    from spikefit.diagnostics.stability import with_stability
     from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
 
     n_hidden = network.n_hidden
@@ -182,7 +184,7 @@ def to_fit(
         goodness = _goodness(network.judged, counts, units, seed=config.run.seed)
         units, metrics = goodness[0], {**metrics, **goodness[2]}
     by_lag = {} if network.filter_std_error is None else {"filter_std_error": network.filter_std_error}
-    return Fit(
+    fit = Fit(
         unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
         unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
         connectivity=connectivity,
@@ -207,6 +209,7 @@ def to_fit(
         name=name,
         **further,
     )
+    return with_stability(fit, network.stability)
 
 
 def _identifiability(
@@ -295,6 +298,7 @@ def fit_settings(config: Config) -> FitSettings:
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
         pair_rules=() if config.model.pair_mask is None else read_pair_rules(config.model.pair_mask),
+        memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )
 
 
