@@ -270,6 +270,12 @@ FLAGS = (
     ),
     Flag(
         section="run",
+        name="memory_limit",
+        help="Most memory that the arrays of a fit may take (8GB), on the GPU where it runs on one; three quarters of what is free where not given.",
+        metavar="SIZE",
+    ),
+    Flag(
+        section="run",
         name="checkpoint_every",
         help="Time between checkpoints.",
         metavar="TIME",
