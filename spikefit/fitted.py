@@ -21,6 +21,7 @@ from spikefit import results
 from spikefit.config import Config
 from spikefit.config.kinds import memory_bytes
 from spikefit.errors import UsageError
+from spikefit.pair_rules import check_pair_rules, read_pair_rules
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
@@ -109,6 +110,7 @@ class POGLM:
 
         counts = _counts_for(recording, self.config.model.bin)
         check_hidden(self.config, counts.unit_ids)
+        check_structure(self.config, recording.unit_ids)
         device = choose_device(self.config.run.device)
         with compute_threads(self.config.run.threads, counts.n_units):
             network = fit_network(
@@ -296,8 +298,23 @@ def fit_settings(config: Config) -> FitSettings:
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
+        pair_rules=() if config.model.pair_mask is None else read_pair_rules(config.model.pair_mask),
         memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )
+
+
+def check_structure(config: Config, unit_ids: Sequence[str]) -> None:
+    """Refuse what is known of pairs where it names units that the recording does not have.
+
+    Args:
+        config: of the fit.
+        unit_ids: of the whole recording, with the units that the fit leaves out.
+
+    Raises:
+        UsageError: naming the unit, and the nearest there is.
+    """
+    if config.model.pair_mask is not None:
+        check_pair_rules(read_pair_rules(config.model.pair_mask), unit_ids, Path(config.model.pair_mask).name)
 
 
 def check_hidden(config: Config, unit_ids: Sequence[str]) -> None:

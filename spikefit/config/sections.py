@@ -122,6 +122,11 @@ class ModelConfig(Section):
         description="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones "
         "only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
     )
+    pair_mask: Annotated[str | None, Hint("CSV")] = Field(
+        default=None,
+        description="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones "
+        "are not penalised.",
+    )
     hidden_sign: Literal["any", "excitatory", "inhibitory"] = Field(
         default="any",
         description="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",

@@ -56,6 +56,8 @@ def fit_network(
     metrics["ridge"] = problem.ridge
     if ridge_path:
         metrics["ridge_path"] = [score._asdict() for score in ridge_path]
+    if problem.structure is not None:
+        metrics |= problem.structure.counted()
     metrics["h0_common_drive"] = problem.common_drive is not None
     metrics |= choice_metrics(candidates, chosen)
     for row in metrics.get("candidates", ()):

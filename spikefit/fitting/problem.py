@@ -21,10 +21,12 @@ from torch import Tensor
 from spikefit.errors import UsageError
 from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
 from spikefit.fitting.split import Split, split_bins
+from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
+from spikefit.pair_rules import PairRule, pair_tables
 from spikefit.spikes import Counts
 
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
@@ -64,6 +66,7 @@ class FitSettings:
     common_drive_s: tuple[float, ...] = ()
     folds: int = 1
     hidden_auto: bool = False
+    pair_rules: tuple[PairRule, ...] = ()
     memory_limit: int | None = None
 
 
@@ -107,6 +110,7 @@ class Problem:
         memory: what is made at a time.
         common_drive: kernels of the population's traces; None where the fit has none.
         traces: of the common drive in every bin of the recording, (trace, bin); None where the fit has none.
+        structure: what is known of the couplings beforehand; None where nothing is.
     """
 
     counts: Tensor
@@ -120,6 +124,7 @@ class Problem:
     memory: MemoryPlan
     common_drive: CommonDrive | None = None
     traces: Tensor | None = None
+    structure: Structure | None = None
 
     @property
     def ridge(self) -> float:
@@ -197,7 +202,15 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         memory=plan_memory(fit_size(counts, settings, basis.shape), memory_limit(device, settings.memory_limit)),
         common_drive=common_drive,
         traces=traces,
+        structure=_structure(settings, counts.unit_ids, device),
     )
+
+
+def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.device) -> Structure | None:
+    if not settings.pair_rules:
+        return None
+    forbidden, required = (torch.from_numpy(table) for table in pair_tables(settings.pair_rules, unit_ids))
+    return Structure(forbidden, required).to(device)
 
 
 def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:

@@ -62,6 +62,7 @@ def train_candidate(
             batch_windows=batch_windows(problem.split.n_train, train.core),
             part_windows=problem.memory.part_windows,
             hidden_sign=settings.hidden_sign,
+            structure=problem.structure,
         ),
         max_epochs=settings.max_epochs,
         polish=polish,

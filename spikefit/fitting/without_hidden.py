@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
@@ -52,8 +53,17 @@ def fit_observed(
         if hooks.should_stop():
             hooks.stop()
 
-    fit = fit_glm(design, ridge=problem.ridge * share, link=problem.settings.link, start=start, on_iteration=tell)
+    ridge, free = weight_rules(problem, design, problem.ridge * share)
+    fit = fit_glm(design, ridge=ridge, free=free, link=problem.settings.link, start=start, on_iteration=tell)
     return design, fit
+
+
+def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float | Tensor, Tensor | None]:
+    """The penalty of every weight of a design, and which weights may differ from zero (None: all)."""
+    if problem.structure is None:
+        return ridge, None
+    structure, n_functions = problem.structure.to(design.device), problem.basis.shape[1]
+    return structure.ridge(ridge, design.n_features, n_functions), structure.free(design.n_features, n_functions)
 
 
 def glm_outcome(
@@ -71,7 +81,8 @@ def glm_outcome(
     settings = problem.settings
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
-    std_error, by_lag, how = coupling_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    std_error, by_lag, how = coupling_errors(design, fit, basis, ridge=ridge, link=settings.link, free=free)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
