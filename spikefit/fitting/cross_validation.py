@@ -96,7 +96,7 @@ def _pose(problem: Problem, fold: Fold) -> Problem:
     mean_count = torch.zeros_like(problem.mean_count)
     for start, stop in train.tolist():
         mean_count += problem.counts[:, start:stop].sum(1, dtype=torch.int64).cpu()
-    split = Split(train, problem.split.heldout, train)
+    split = Split(train, problem.split.heldout, problem.split.everything)
     return dataclasses.replace(
         problem,
         split=split,

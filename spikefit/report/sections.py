@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from spikefit.report import couplings, fitting, goodness, identifiability, predictive, record
+from spikefit.report import candidates, couplings, fitting, goodness, identifiability, predictive, record
 from spikefit.report.summary import sentences
 from spikefit.results import Result
 
@@ -56,7 +56,7 @@ _PARTS: tuple[tuple[str, str, Callable[[Result, Edges], Markup | None]], ...] = 
     ("identifiability", "What could fake an edge", identifiability.identifiability),
     ("filters", "Coupling filters", couplings.filters),
     ("hidden", "Hidden units", fitting.hidden_units),
-    ("candidates", "How many hidden units", fitting.candidates),
+    ("candidates", "How many hidden units", candidates.candidates),
     ("scores", "Held-out scores", fitting.scores),
     ("goodness", "Goodness of fit", goodness.goodness),
     ("simulated", "Recorded and simulated rates", predictive.simulated),

@@ -52,7 +52,7 @@ def test_a_score_is_that_of_fits_which_did_not_see_the_bins(segmented: MakeCount
 @pytest.mark.parametrize("train", [[[10, 400]], [[10, 90], [100, 300], [330, 500], [700, 1300]]])
 def test_no_fold_sees_the_history_of_what_it_sets_aside(train: list[list[int]]) -> None:
     n_lags = 7
-    folds = folds_of(np.array(train), n_lags)
+    folds = folds_of(np.array(train), n_lags, 4)
     assert len(folds) == 4
     allowed = {b for start, stop in train for b in range(start, stop)}
     seen: set[int] = set()
