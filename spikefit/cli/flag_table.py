@@ -545,6 +545,16 @@ FLAGS = (
     ),
     Flag(
         section="batch",
+        name="spread",
+        help="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
+        metavar="",
+        default_text="false",
+        choices=(),
+        is_switch=True,
+        is_list=False,
+    ),
+    Flag(
+        section="batch",
         name="jobs",
         help="Jobs at a time; where not given, one per GPU, else one per core (Slurm: as many as it gives).",
         metavar="N",

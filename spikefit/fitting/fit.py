@@ -75,8 +75,9 @@ def fit_network(
     if max(candidates) > 0 and problem.common_drive is not None:
         # Hidden units start from what couplings alone leave unexplained.
         design, plain = fit_observed(problem, problem.split.train, hooks, None, common_drive=False)
-    for n_hidden in sorted({h for h in candidates if h > 0}):
-        trained = train_candidate(problem, n_hidden, design, plain, hooks)
+    with_hidden = sorted({h for h in candidates if h > 0})
+    trainings = hooks.spread("hidden", lambda h: train_candidate(problem, h, design, plain, hooks), with_hidden)
+    for n_hidden, trained in zip(with_hidden, trainings, strict=True):
         nats[n_hidden] = poglm_nats(trained[0], heldout)
         fitted[n_hidden] = trained
     chosen = candidates[0]
