@@ -130,7 +130,7 @@ def test_an_array_of_four_with_one_that_is_cut_and_requeued(slurm: dict[str, str
     names = ["a", "b c", "d'e", "long"]
     for seed, name in enumerate(names):
         network = Config().replace(
-            neurons=6, drivers=1, duration="30s" if name != "long" else "1500s", bin="10ms", window="50ms",
+            neurons=6, drivers=1, duration="30s" if name != "long" else "6000s", bin="10ms", window="50ms",
             rate_hz=12.0, seed=seed,
         )  # fmt: skip
         simulate_to_file(tmp_path / "data $x" / f"{name}.nwb", config=network)
@@ -141,7 +141,7 @@ def test_an_array_of_four_with_one_that_is_cut_and_requeued(slurm: dict[str, str
     began = time.monotonic()
     done = spikefit(
         slurm, "batch", "--sessions", table, "-o", out, "--executor", "slurm", "--time-limit", "1min",
-        "--stop-before", "30s", "--bin", "10ms", "--window", "50ms", "--restarts", 1, "--json", "--device", "cpu",
+        "--stop-before", "20s", "--bin", "10ms", "--window", "50ms", "--restarts", 1, "--json", "--device", "cpu",
     )  # fmt: skip
     logs = "\n".join(p.read_text() for p in sorted((out / ".batch" / "slurm").glob("*.log")))
     assert done.returncode == 0, done.stderr + logs
