@@ -17,6 +17,7 @@ from spikefit.exporters import export
 from spikefit.files import sweep_partials
 from spikefit.fitted import Fit, check_hidden, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
+from spikefit.pieces import Share, ShareDone, Spread, one_by_one
 from spikefit.planning import Plan, estimate
 from spikefit.predictive import with_simulated_rates
 from spikefit.progress import Progress, SilentProgress
@@ -25,7 +26,6 @@ from spikefit.reading import read_recording
 from spikefit.report import write_report
 from spikefit.results import UnitRow, claim_output
 from spikefit.spikes import Counts, SpikeTrains
-from spikefit.spreading import Share, ShareDone, Spread, one_by_one
 from spikefit.stopping import Stopper
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def infer_share(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Do one share of a fit (see `spikefit.spreading`), and leave its pieces where `infer` with `resume` finds them.
+    """Do one share of a fit (see `spikefit.pieces`), and leave its pieces where `infer` with `resume` finds them.
 
     Args:
         recording: as for `infer`; so are the other arguments.

@@ -21,8 +21,8 @@ from typing import Any
 from spikefit.addresses import is_address, without_credentials
 from spikefit.config import Config
 from spikefit.files import explain_os_error
+from spikefit.pieces import ShareDone
 from spikefit.spikes import SpikeTrains
-from spikefit.spreading import ShareDone
 
 LOG_NAME = "spikefit.log"
 JSON_LOG_NAME = "spikefit.log.jsonl"

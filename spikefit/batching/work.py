@@ -17,7 +17,7 @@ from spikefit.batching.outcome import Outcome, from_dict, of_result
 from spikefit.batching.places import Places, read_json, write_json
 from spikefit.config import Config
 from spikefit.errors import Checkpointed, SpikefitError, UsageError
-from spikefit.spreading import Share
+from spikefit.pieces import Share
 
 logger = logging.getLogger(__name__)
 # Threads of one process share torch's settings and the log, so one job at a time.

@@ -23,8 +23,8 @@ from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
+from spikefit.pieces import Spread, one_by_one
 from spikefit.spikes import Counts
-from spikefit.spreading import Spread, one_by_one
 
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
 HELDOUT_CORE_BINS = 2000
@@ -72,7 +72,7 @@ class Hooks:
         resume: go on from the checkpoints in the folder, where there are some.
         stop: raises when the run shall stop; called between epochs, after a checkpoint has been written.
         should_stop: whether the run shall stop.
-        spread: does the independent pieces of the fit; see `spikefit.spreading`.
+        spread: does the independent pieces of the fit; see `spikefit.pieces`.
     """
 
     stage: Callable[[str, float | None], None] = lambda stage, total: None

@@ -16,7 +16,7 @@ import spikefit
 from spikefit.batching.shares import shares_of
 from spikefit.errors import UsageError
 from spikefit.fitting.training import Training
-from spikefit.spreading import Share, ShareDone, one_by_one
+from spikefit.pieces import Share, ShareDone, one_by_one
 
 CANDIDATES = {"hidden": (0, 1, 2), "max_epochs": 2}
 
