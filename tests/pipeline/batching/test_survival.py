@@ -21,8 +21,8 @@ import pytest
 import spikefit
 
 # SPIKEFIT_TEST_KILLS=50 is the long run.
-N_KILLS = int(os.environ.get("SPIKEFIT_TEST_KILLS", "4"))
-NAMES = ("a", "b", "c")
+N_KILLS = int(os.environ.get("SPIKEFIT_TEST_KILLS", "3"))
+NAMES = ("a", "b")
 # What a result says of the run that made it, and the digests over that.
 OF_THE_RUN = {"created_utc", "provenance_json", "metrics_json", "content_sha256", "side_files_json"}
 TIMES = {"fit_s", "wall_s", "peak_rss_bytes"}
@@ -143,7 +143,7 @@ def test_a_disk_that_fills_up_costs_what_was_not_finished(sessions, here, tiny, 
 
     display.finished = fills
     result = spikefit.batch(paths, out, display=display, **tiny)
-    assert [outcome.status for outcome in result.outcomes] == ["done", "failed", "failed"]
+    assert [outcome.status for outcome in result.outcomes] == ["done", "failed"]
     assert result.exit_code == 10
     assert all("the disk is full" in outcome.reason for outcome in result.outcomes[1:])
     # Not even the summary finds room: that is said.
@@ -159,7 +159,7 @@ def test_a_disk_that_fills_up_costs_what_was_not_finished(sessions, here, tiny, 
         (small_disk / name).unlink()
     here.clear()
     assert spikefit.batch(paths, out, **tiny).exit_code == 0
-    assert [order["job"]["name"] for order in here] == ["b", "c"]
+    assert [order["job"]["name"] for order in here] == ["b"]
     assert (out / "a" / "connectivity.h5").read_bytes() == before
 
 
@@ -180,7 +180,7 @@ def test_a_disk_that_goes_away_costs_what_was_not_finished(sessions, here, tiny,
         result = spikefit.batch(paths, tmp_path / "out", display=display, **tiny)
     finally:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", small_disk], check=True)
-    assert [outcome.status for outcome in result.outcomes] == ["done", "failed", "failed"]
+    assert [outcome.status for outcome in result.outcomes] == ["done", "failed"]
     assert all("there is no such file" in outcome.reason for outcome in result.outcomes[1:]), result.outcomes
     assert spikefit.load_result(tmp_path / "out" / "a").metrics["n_visible"] == 6
 
