@@ -41,6 +41,8 @@ class JobPlan:
     memory_bytes: int
     time_s: float
     hidden_auto: bool = False
+    covariates: tuple[str, ...] = ()
+    n_covariate_columns: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Plan:
                 f"  bins        {_grouped(job.n_bins)} of {1e3 * job.bin_width_s:g} ms{segments}",
                 f"  history     {job.n_lags} bins ({1e3 * job.n_lags * job.bin_width_s:g} ms)",
                 f"  hidden      {hidden}",
+                *_covariate_lines(job),
                 f"  parameters  {_grouped(job.n_parameters)}",
                 f"  memory      about {job.memory_bytes / 1e9:.1f} GB",
                 f"  time        about {_rough(job.time_s)} on one core",
@@ -84,10 +87,18 @@ def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
     )
     n_lags, n_functions = basis.shape
     n_bins, n_units = counts.n_bins, counts.n_units
-    n_features = n_units * n_functions
+    covariates = counts.covariates
+    n_columns = 0 if covariates is None else covariates.n_columns
+    n_features = n_units * n_functions + n_columns
     features = n_bins * (n_features + n_units) * FLOAT
     gram = 3 * 8 * n_features**2
-    memory = IMPORTS_BYTES + counts.counts.nbytes * 2 + min(features, feature_cache_bytes()) + gram
+    memory = (
+        IMPORTS_BYTES
+        + counts.counts.nbytes * 2
+        + 2 * FLOAT * n_columns * n_bins
+        + min(features, feature_cache_bytes())
+        + gram
+    )
     per_pass = n_bins * (4.0 * n_features * n_units / FLOPS_PER_S + n_units * S_PER_UNIT_BIN)
     time_s = 2 * GLM_PASSES * per_pass + 2.0 * min(n_bins, 50 * n_features) * n_features**2 / FLOPS_PER_S
     n_parameters = n_units * (n_features + 1)
@@ -115,10 +126,18 @@ def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
         n_lags=n_lags,
         hidden=tuple(settings.hidden),
         hidden_auto=settings.hidden_auto,
+        covariates=() if covariates is None else tuple(f"{term.name} ({term.basis})" for term in covariates.terms),
+        n_covariate_columns=n_columns,
         n_parameters=n_parameters,
         memory_bytes=int(memory),
         time_s=float(time_s),
     )
+
+
+def _covariate_lines(job: JobPlan) -> list[str]:
+    if not job.covariates:
+        return []
+    return [f"  covariates  {', '.join(job.covariates)}: {job.n_covariate_columns} columns, the same for all units"]
 
 
 def _grouped(number: int) -> str:

@@ -65,7 +65,7 @@ def fit_network(
     hooks.stage("fitting without hidden units", None)
     design, fit = fit_observed(problem, problem.split.train, hooks, None)
     blocks = describe_blocks(heldout, problem.mean_count)
-    nats: dict[int, Tensor] = {0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)}
+    nats: dict[int, Tensor] = {0: glm_nats(fit, heldout, problem.basis, settings.link, problem.inputs)}
     fitted: dict[int, tuple[POGLMNetwork, POGLMNetwork, bool, dict[str, list[float]]]] = {}
     plain = fit
     candidates, n_shared = settings.hidden, None

@@ -36,6 +36,7 @@ class FittedNetwork:
         notes: what the reader must know, as sentences.
         h0_connectivity: of the fit without hidden units to the training bins, (post, pre), where there are hidden units.
         filter_std_error: of the filters at every lag, (post, pre, lag), where that was computed.
+        covariate_std_error: of the covariates' weights and of their curves' points, (post, column + point); None where there are none.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
@@ -50,6 +51,7 @@ class FittedNetwork:
     notes: tuple[str, ...] = ()
     h0_connectivity: Array | None = None
     filter_std_error: Array | None = None
+    covariate_std_error: Array | None = None
     judged: Judged | None = None
 
     @property

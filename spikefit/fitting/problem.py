@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
-from spikefit.fitting.split import Split, split_bins
+from spikefit.fitting.split import Split, only_where, split_bins
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
@@ -98,6 +98,8 @@ class Problem:
         identity: what the fit depends on, as texts that two equal runs share.
         common_drive: kernels of the population's traces; None where the fit has none.
         traces: of the common drive in every bin of the recording, (trace, bin); None where the fit has none.
+        covariates: standardised columns in every bin of the recording, (column, bin); None where the fit has none.
+        covariate_rows: weighted sums of the columns' weights whose errors are wanted, (row, column); None where the fit has none.
     """
 
     counts: Tensor
@@ -110,6 +112,19 @@ class Problem:
     identity: dict[str, str]
     common_drive: CommonDrive | None = None
     traces: Tensor | None = None
+    covariates: Tensor | None = None
+    covariate_rows: Tensor | None = None
+
+    @functools.cached_property
+    def inputs(self) -> Tensor | None:
+        """All that drives the fit without hidden units beside couplings: traces of the common drive, then covariates."""
+        parts = [part for part in (self.traces, self.covariates) if part is not None]
+        return torch.cat(parts) if parts else None
+
+    @property
+    def n_covariates(self) -> int:
+        """Columns of covariates."""
+        return 0 if self.covariates is None else len(self.covariates)
 
     @property
     def ridge(self) -> float:
@@ -129,7 +144,13 @@ class Problem:
     def windows(self, ranges: NDArray[np.int64], core: int) -> Windows:
         """Windows over some scored ranges, their cores of at most `core` bins."""
         return Windows(
-            self.counts, self.segment_offsets, ranges, context=self.context, core_bins=core, dtype=self.basis.dtype
+            self.counts,
+            self.segment_offsets,
+            ranges,
+            context=self.context,
+            core_bins=core,
+            dtype=self.basis.dtype,
+            covariates=self.covariates,
         )
 
     @functools.cached_property
@@ -154,6 +175,8 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         settings.basis, window_s=settings.window_s, bin_width_s=counts.bin_width_s, n_functions=settings.n_functions
     )
     split = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=settings.heldout, seed=settings.seed)
+    if counts.covariates is not None and not counts.covariates.known.all():
+        split = only_where(split, counts.covariates.known)
     # Stored unit after unit, so the transpose is the memory as it lies; torch has few unsigned types.
     by_unit = counts.counts.T
     if by_unit.dtype != np.uint8:
@@ -168,6 +191,11 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         _check_ceiling(counts, mean_count)
     content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).tobytes())
     content.update(counts.segment_offsets.tobytes())
+    covariates = None
+    if counts.covariates is not None:
+        covariates = torch.from_numpy(np.ascontiguousarray(counts.covariates.values.T)).to(device)
+        content.update(covariates.cpu().numpy().tobytes())
+        content.update(counts.covariates.known.tobytes())
     identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
     identity |= {name: repr(value) for name, value in vars(settings).items() if name not in {"hidden", "hidden_auto"}}
     dtype = torch.float32
@@ -186,6 +214,8 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         identity=identity,
         common_drive=common_drive,
         traces=traces,
+        covariates=covariates,
+        covariate_rows=None if counts.covariates is None else torch.from_numpy(counts.covariates.rows),
     )
 
 
