@@ -19,8 +19,10 @@ import numpy as np
 
 from spikefit import results
 from spikefit.config import Config
+from spikefit.config.kinds import memory_bytes
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.errors import UsageError
+from spikefit.pair_rules import check_pair_rules, read_pair_rules
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
@@ -130,6 +132,7 @@ class POGLM:
                 hint="fit the recording itself (spikefit.read), or give the counts their columns (spikefit.covariate_design)",
             )
         check_hidden(self.config, counts.unit_ids)
+        check_structure(self.config, recording.unit_ids)
         device = choose_device(self.config.run.device)
         with compute_threads(self.config.run.threads, counts.n_units):
             network = fit_network(
@@ -170,6 +173,7 @@ def to_fit(
     """
     from spikefit.diagnostics.identifiability import STRONG_RECURRENCE
     from spikefit.diagnostics.significance import judge_edges
+    from spikefit.diagnostics.stability import with_stability
     from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
 
     n_hidden = network.n_hidden
@@ -210,7 +214,7 @@ def to_fit(
         metrics = {**metrics, **covariate_metrics(counts.covariates, covariates)}
         notes = (*notes, *_covariate_notes(counts))
     by_lag = {} if network.filter_std_error is None else {"filter_std_error": network.filter_std_error}
-    return Fit(
+    fit = Fit(
         unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
         unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
         connectivity=connectivity,
@@ -236,6 +240,7 @@ def to_fit(
         name=name,
         **further,
     )
+    return with_stability(fit, network.stability)
 
 
 def _identifiability(
@@ -351,7 +356,23 @@ def fit_settings(config: Config) -> FitSettings:
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
+        pair_rules=() if config.model.pair_mask is None else read_pair_rules(config.model.pair_mask),
+        memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )
+
+
+def check_structure(config: Config, unit_ids: Sequence[str]) -> None:
+    """Refuse what is known of pairs where it names units that the recording does not have.
+
+    Args:
+        config: of the fit.
+        unit_ids: of the whole recording, with the units that the fit leaves out.
+
+    Raises:
+        UsageError: naming the unit, and the nearest there is.
+    """
+    if config.model.pair_mask is not None:
+        check_pair_rules(read_pair_rules(config.model.pair_mask), unit_ids, Path(config.model.pair_mask).name)
 
 
 def check_hidden(config: Config, unit_ids: Sequence[str]) -> None:

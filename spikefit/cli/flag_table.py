@@ -177,6 +177,12 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="pair_mask",
+        help="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones are not penalised.",
+        metavar="CSV",
+    ),
+    Flag(
+        section="model",
         name="hidden_sign",
         help="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",
         metavar="any|excitatory|inhibitory",
@@ -275,6 +281,12 @@ FLAGS = (
         name="threads",
         help="CPU threads; where not given, one for small recordings and all cores for large ones.",
         metavar="N",
+    ),
+    Flag(
+        section="run",
+        name="memory_limit",
+        help="Most memory that the arrays of a fit may take (8GB), on the GPU where it runs on one; three quarters of what is free where not given.",
+        metavar="SIZE",
     ),
     Flag(
         section="run",

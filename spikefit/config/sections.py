@@ -132,6 +132,11 @@ class ModelConfig(Section):
         description="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones "
         "only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
     )
+    pair_mask: Annotated[str | None, Hint("CSV")] = Field(
+        default=None,
+        description="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones "
+        "are not penalised.",
+    )
     hidden_sign: Literal["any", "excitatory", "inhibitory"] = Field(
         default="any",
         description="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",
@@ -192,6 +197,10 @@ class RunConfig(Section):
         ge=1,
         le=4096,
         description="CPU threads; where not given, one for small recordings and all cores for large ones.",
+    )
+    memory_limit: Memory | None = Field(
+        default=None,
+        description="Most memory that the arrays of a fit may take (8GB), on the GPU where it runs on one; three quarters of what is free where not given.",
     )
     checkpoint_every: Duration = Field(default=60.0, description="Time between checkpoints.")
     figures: FigureFormats = Field(

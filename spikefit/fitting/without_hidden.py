@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
@@ -42,7 +42,8 @@ def fit_observed(
         ranges,
         problem.basis.to(where),
         covariates=None if inputs is None else inputs.to(where),
-        cache_bytes=feature_cache_bytes(),
+        cache_bytes=problem.memory.cache_bytes,
+        block_bins=problem.memory.block_bins,
     )
     # The penalty belongs to the whole recording: a part of it gets its share.
     share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
@@ -52,17 +53,17 @@ def fit_observed(
         if hooks.should_stop():
             hooks.stop()
 
-    fit = fit_glm(design, ridge=problem.ridge * share, link=problem.settings.link, start=start, on_iteration=tell)
+    ridge, free = weight_rules(problem, design, problem.ridge * share)
+    fit = fit_glm(design, ridge=ridge, free=free, link=problem.settings.link, start=start, on_iteration=tell)
     return design, fit
 
 
-def feature_cache_bytes() -> int:
-    """How much of the features may be kept between passes: a quarter of the machine's memory, 2 GB at most."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        total = 4 * 1024**3
-    return min(total // 4, 2 * 1024**3)
+def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float | Tensor, Tensor | None]:
+    """The penalty of every weight of a design, and which weights may differ from zero (None: all)."""
+    if problem.structure is None:
+        return ridge, None
+    structure, n_functions = problem.structure.to(design.device), problem.basis.shape[1]
+    return structure.ridge(ridge, design.n_features, n_functions), structure.free(design.n_features, n_functions)
 
 
 def glm_outcome(
@@ -80,7 +81,10 @@ def glm_outcome(
     settings = problem.settings
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
-    errors = errors_of_fit(design, fit, basis, ridge=problem.ridge, link=settings.link, further=problem.covariate_rows)
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    errors = errors_of_fit(
+        design, fit, basis, ridge=ridge, link=settings.link, free=free, further=problem.covariate_rows
+    )
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins

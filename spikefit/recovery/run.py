@@ -223,7 +223,8 @@ def _settings(fit: Result) -> tuple[Config, float]:
             f"{fit.name}: nothing can be simulated from this result (it needs two units, finite couplings, the settings and the length).",
             hint="pass a folder that spikefit infer left",
         )
-    config = Config.model_validate(dict(fit.config))
+    # What was known of single pairs is not known of another network's.
+    config = Config.model_validate(dict(fit.config)).replace(pair_mask=None)
     check_hidden(config, fit.unit_id[: fit.n_visible])
     return config, n_bins * fit.bin_width_s
 
