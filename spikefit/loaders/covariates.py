@@ -18,7 +18,7 @@ from spikefit.loaders.hdf5_names import first_dataset, first_number, first_text
 from spikefit.loaders.raw import ReadOptions, SourceFile
 from spikefit.loaders.text_series import ENDINGS, read_table
 
-HDF5_FORMATS = ("nwb", "hdf5", "nix")
+HDF5_FORMATS = ("nwb", "nwb-zarr", "hdf5", "nix")
 TIMES = ("time_s", "timestamps", "times", "time", "t")
 VALUES = ("values", "data", "value", "y")
 _STEADY = re.compile(
@@ -52,9 +52,9 @@ class CovariateSearch:
         inside = {name: place for name, place in wanted.items() if name not in tables}
         found: dict[str, Covariate] = {}
         left_out: list[str] = []
-        if self.format in HDF5_FORMATS and self.path.is_file():
+        if self.format in HDF5_FORMATS:
             with opened(self.path, self.options) as reader:
-                if self.format == "nwb":
+                if self.format.startswith("nwb"):
                     found, left_out = nwb_series.find(reader)
                 elif self.format == "hdf5":
                     found, left_out = _in_group(reader)
