@@ -39,11 +39,6 @@ BEHIND_IN_ERRORS = 2.0
 PRUNING_WINDOWS = 12
 
 
-def n_start(n_hidden: int) -> int:
-    """Hidden units to start with, so that `n_hidden` true ones are found."""
-    return n_hidden + max(2, math.ceil(0.6 * n_hidden))
-
-
 @dataclass
 class TrainingState:
     """Where training stands, beside the tensors; plain values only."""

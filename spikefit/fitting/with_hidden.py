@@ -16,20 +16,17 @@ from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.loop import LoopSettings
 from spikefit.fitting.outcome import Array, FittedNetwork, notes_on
 from spikefit.fitting.posterior import posterior_counts
-from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem
+from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem, batch_windows, n_start
 from spikefit.fitting.pruning import keep_hidden
 from spikefit.fitting.residuals import ROTATIONS, residual_factors
 from spikefit.fitting.scores import poglm_nats
 from spikefit.fitting.stability import stability_of
 from spikefit.fitting.start import start_from_factors
-from spikefit.fitting.training import Trained, Training, TrainingState, n_start
+from spikefit.fitting.training import Trained, Training, TrainingState
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.prob.estimators import get_estimator
 from spikefit.prob.protocol import Estimator
 from spikefit.prob.single import single_spike_estimator
-
-FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
-STEPS_PER_PASS = 20
 
 
 def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks) -> Trained:
@@ -44,9 +41,8 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         family=settings.family,
         posterior=settings.posterior,
         n_restarts=settings.restarts,
+        n_covariates=problem.n_covariates,
     )
-    n_train = problem.split.n_train
-    batch_bins = min(max(n_train // STEPS_PER_PASS, FEWEST_BATCH_BINS), MOST_BATCH_BINS)
     train = problem.windows(problem.split.train, CORE_BINS)
     training = Training(
         model,
@@ -59,8 +55,10 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
             learning_rate=settings.learning_rate,
             n_draws=settings.n_draws,
             ridge=problem.ridge,
-            batch_windows=max(1, batch_bins // max(1, train.core)),
+            batch_windows=batch_windows(problem.split.n_train, train.core),
+            part_windows=problem.memory.part_windows,
             hidden_sign=settings.hidden_sign,
+            structure=problem.structure,
         ),
         max_epochs=settings.max_epochs,
         seed=settings.seed,
@@ -73,6 +71,11 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         generator = torch.Generator().manual_seed(settings.seed)
         factors = restart_factors(design, fit, n_first, settings)
         start_from_factors(model, factors, problem.mean_count, train, generator, hidden_sign=settings.hidden_sign)
+        if model.covariate_weights is not None:
+            with torch.no_grad():  # a covariate was measured, so what it explains without hidden units is its own
+                model.covariate_weights[:, : model.n_visible] = fit.weights[:, -problem.n_covariates :].to(
+                    problem.basis
+                )
     hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}", None)
 
     def checkpoint(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
