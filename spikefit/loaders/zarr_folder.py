@@ -7,6 +7,7 @@ and arrays too large to be anything but signals.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections.abc import Iterator
@@ -96,7 +97,7 @@ def in_memory(path: Path, options: ReadOptions) -> tuple[h5py.File, list[str]]:
         RecordingError: if zarr is not installed, or the folder is damaged.
     """
     try:
-        import zarr
+        zarr = importlib.import_module("zarr")
     except ImportError as fault:
         raise RecordingError(f"{path.name}: reading a Zarr folder needs zarr.", hint=HOW_TO_INSTALL) from fault
     file = h5py.File(f"{path.name}.h5", "w", driver="core", backing_store=False)
@@ -199,6 +200,7 @@ def _why_not(folder: Path, place: tuple[str, ...], options: ReadOptions) -> str:
 
 
 def _n_pieces(shape: list[int], known: dict[str, Any]) -> float:
+    """How many pieces an array is stored in; infinitely many where that cannot be told."""
     grid = known.get("chunk_grid")
     inside = grid.get("configuration") if isinstance(grid, dict) else None
     chunks = known.get("chunks") if not isinstance(inside, dict) else inside.get("chunk_shape")
@@ -208,7 +210,7 @@ def _n_pieces(shape: list[int], known: dict[str, Any]) -> float:
         or not all(isinstance(n, int) and n > 0 for n in chunks)
     ):
         return math.inf
-    return math.prod(math.ceil(n / chunk) for n, chunk in zip(shape, chunks, strict=True))
+    return float(math.prod(math.ceil(n / chunk) for n, chunk in zip(shape, chunks, strict=True)))
 
 
 def _codec_names(stated: Any) -> list[str]:
@@ -230,8 +232,7 @@ def _codec_names(stated: Any) -> list[str]:
 
 def _texts_of_version_2(folder: Path) -> np.ndarray[Any, Any]:
     """An array of texts as zarr 2 wrote it; zarr 3 refuses the number 0 that stands there for what was never written."""
-    from numcodecs import get_codec
-
+    get_codec = importlib.import_module("numcodecs").get_codec
     known = _metadata(folder)
     shape, chunks, filters = known["shape"], known["chunks"], known.get("filters")
     if len(shape) != 1 or filters not in ([{"id": "vlen-utf8"}], [{"id": "vlen-bytes"}]):
