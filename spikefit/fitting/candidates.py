@@ -100,7 +100,7 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
         heldout=heldout,
         blocks=describe_blocks(heldout, problem.mean_count),
         observed=fit,
-        nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)},
+        nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.inputs)},
         asked=settings.hidden,
         plain=(design, fit),
     )
@@ -110,12 +110,14 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
     if max(out.asked) > 0 and problem.common_drive is not None:
         # Hidden units start from what couplings alone leave unexplained.
         out.plain = fit_observed(problem, problem.split.train, hooks, None, common_drive=False)
-    for n_hidden in sorted({h for h in out.asked if h > 0}):
-        out.trained[n_hidden] = train_candidate(problem, n_hidden, *out.plain, hooks)
-        scored = out.trained[n_hidden].scored
-        out.nats[n_hidden] = poglm_nats(scored, heldout)
-        if len(heldout):
-            out.iwae[n_hidden] = iwae_nats(scored, heldout)[:, 0]
+    with_hidden = sorted({h for h in out.asked if h > 0})
+    trained = hooks.spread(
+        "hidden", lambda n_hidden: train_candidate(problem, n_hidden, *out.plain, hooks), with_hidden
+    )
+    out.trained = dict(zip(with_hidden, trained, strict=True))
+    out.nats |= {n_hidden: poglm_nats(candidate.scored, heldout) for n_hidden, candidate in out.trained.items()}
+    if len(heldout):
+        out.iwae = {n_hidden: iwae_nats(candidate.scored, heldout)[:, 0] for n_hidden, candidate in out.trained.items()}
     if settings.folds > 1 and max(out.asked) > 0:
         out.cross = cross_validate(problem, out.asked, hooks)
     return out

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
@@ -68,31 +70,47 @@ def cross_validate(problem: Problem, hidden: tuple[int, ...], hooks: Hooks) -> C
             f"them; {len(folds)} can be made.",
             hint="pass fewer --folds, a shorter --window, or a longer recording",
         )
-    nats: dict[int, list[Tensor]] = {h: [] for h in sorted({0, *hidden})}
-    models: dict[int, list[POGLMNetwork]] = {h: [] for h in nats if h}
-    n_bins, bar = [], []
-    for k, fold in enumerate(folds):
-        posed, of_fold = _pose(problem, fold), _hooks(hooks, k, len(folds))
-        windows = problem.windows(fold[1], HELDOUT_CORE_BINS)
-        of_fold.stage("fitting without hidden units", None)
-        design, fit = fit_observed(posed, fold[0], of_fold, None)
-        nats[0].append(glm_nats(fit, windows, problem.basis, problem.settings.link, problem.traces))
-        lengths = torch.from_numpy(windows.lengths.astype(np.float64))
-        n_bins.append(lengths)
-        bar.append(lengths * overfit_nats(fit, posed.split.n_train))
-        if models and problem.common_drive is not None:
-            design, fit = fit_observed(posed, fold[0], of_fold, None, common_drive=False)
-        for n_hidden, found in models.items():
-            model = train_candidate(posed, n_hidden, design, fit, of_fold, polish=False).scored
-            nats[n_hidden].append(iwae_nats(model, windows)[:, 0])
-            found.append(model)
-    joined = {h: torch.cat(parts) for h, parts in nats.items()}
-    return CrossValidation(len(folds), joined, torch.cat(n_bins), torch.cat(bar), models)
+    numbers = sorted({h for h in hidden if h > 0})
+    found = hooks.spread(
+        "fold", lambda k: _score(problem, numbers, folds[k], _hooks(hooks, k, len(folds))), range(len(folds))
+    )
+    return CrossValidation(
+        n_folds=len(folds),
+        nats={h: torch.cat([one.nats[h] for one in found]) for h in (0, *numbers)},
+        n_bins=torch.cat([one.n_bins for one in found]),
+        bar=torch.cat([one.bar for one in found]),
+        models={h: [one.models[h] for one in found] for h in numbers},
+    )
 
 
-def _pose(problem: Problem, fold: Fold) -> Problem:
+class _Scored(NamedTuple):
+    """One fold, as `CrossValidation`."""
+
+    nats: dict[int, Tensor]
+    n_bins: Tensor
+    bar: Tensor
+    models: dict[int, POGLMNetwork]
+
+
+def _score(problem: Problem, numbers: list[int], fold: Fold, hooks: Hooks) -> _Scored:
+    """Fit every number of hidden units to the fold's training bins and score it on those set aside."""
+    train, aside = fold
+    posed = _pose(problem, train)
+    windows = problem.windows(aside, HELDOUT_CORE_BINS)
+    n_bins = torch.from_numpy(windows.lengths.astype(np.float64))
+    hooks.stage("fitting without hidden units", None)
+    design, fit = fit_observed(posed, train, hooks, None)
+    nats = {0: glm_nats(fit, windows, problem.basis, problem.settings.link, problem.inputs)}
+    bar = n_bins * overfit_nats(fit, posed.split.n_train)
+    if numbers and problem.common_drive is not None:
+        design, fit = fit_observed(posed, train, hooks, None, common_drive=False)
+    models = {h: train_candidate(posed, h, design, fit, hooks, polish=False).scored for h in numbers}
+    nats |= {h: iwae_nats(model, windows)[:, 0] for h, model in models.items()}
+    return _Scored(nats, n_bins, bar, models)
+
+
+def _pose(problem: Problem, train: NDArray[np.int64]) -> Problem:
     """The problem of one fold: its training bins, judged while it trains by the blocks that belong to no fold."""
-    train, _ = fold
     mean_count = torch.zeros_like(problem.mean_count)
     for start, stop in train.tolist():
         mean_count += problem.counts[:, start:stop].sum(1, dtype=torch.int64).cpu()
