@@ -332,6 +332,10 @@ class BatchConfig(Section):
     executor: Literal["local", "dask", "slurm"] = Field(
         default="local", description="Where jobs run: on this computer, a Dask cluster or Slurm."
     )
+    spread: bool = Field(
+        default=False,
+        description="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
+    )
     jobs: Annotated[int | None, Hint("N")] = Field(
         default=None,
         ge=1,
