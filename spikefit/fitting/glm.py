@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikefit.fitting.design import Design
+from spikefit.fitting.own_blocks import OwnBlocks
 from spikefit.models.link import LINKS, inverse_link
 
 MEMORY = 8  # pairs that the L-BFGS remembers
@@ -131,13 +132,19 @@ class Solver:
             counts_total += counts.sum(1, dtype=torch.float64)
         self.mean = total / d.n_bins
         self.mean_count = counts_total / d.n_bins
-        every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
-        gram, n_seen = torch.zeros(d.n_features, d.n_features, dtype=torch.float64, device=d.device), 0
+        self.parts = OwnBlocks(d)
+        n_shared = len(self.parts.shared)
+        every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * n_shared))
+        gram, n_seen = torch.zeros(n_shared, n_shared, dtype=torch.float64, device=d.device), 0
+        own_gram: Tensor | float = 0.0
         centre = self.mean.to(d.dtype)[:, None]
         for features, _ in d.blocks(every):
             # Centred before the product: μμᵀ subtracted afterwards would cost float32 its digits.
             centred = features - centre
-            gram += centred @ centred.T
+            shared = self.parts.of(centred)
+            gram += shared @ shared.T
+            if self.parts.any:
+                own_gram = own_gram + self.parts.products(centred).double()
             n_seen += features.shape[1]
         scales, self.rotation = torch.linalg.eigh(gram / n_seen)
         r = self.mean_count.clamp(min=0.5 / d.n_bins)
@@ -149,6 +156,12 @@ class Solver:
         self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + ridge
         self.curvature = self.curvature.clamp(min=1e-6 * self.curvature.max())
         self.baseline_curvature = information * d.n_bins
+        if isinstance(own_gram, Tensor):
+            block = (information * d.n_bins / n_seen)[:, None, None] * own_gram
+            diagonal = block.diagonal(dim1=1, dim2=2)
+            diagonal += ridge[:, :1] if isinstance(ridge, Tensor) else ridge
+            diagonal += 1e-6 * diagonal.amax(1, keepdim=True)
+            self.own_factors = torch.linalg.cholesky(block)
         self.own: Tensor | None = None
         self.own_row = torch.zeros(d.n_units, dtype=torch.long, device=d.device)
 
@@ -239,9 +252,16 @@ class Solver:
         if self.own is not None:
             factors = self.own[self.own_row[units]]
             return torch.cholesky_solve(gradient[..., None], factors)[..., 0]
-        rotated = gradient[:, :-1] @ self.rotation
         out = torch.empty_like(gradient)
-        out[:, :-1] = (rotated / self.curvature[units]) @ self.rotation.T
+        if self.parts.any:
+            rotated = gradient[:, self.parts.shared] @ self.rotation
+            out[:, self.parts.shared] = (rotated / self.curvature[units]) @ self.rotation.T
+            own = self.parts.own[units]
+            solved = torch.cholesky_solve(gradient.gather(1, own)[..., None], self.own_factors[units])[..., 0]
+            out[:, self.parts.own.flatten()] = 0.0
+            out.scatter_(1, own, solved)
+        else:
+            out[:, :-1] = (gradient[:, :-1] @ self.rotation / self.curvature[units]) @ self.rotation.T
         out[:, -1] = gradient[:, -1] / self.baseline_curvature[units]
         return self.hold(out, units)
 
@@ -273,6 +293,8 @@ class Solver:
         objective = [-value.sum().item()]
         active = everyone
         for iteration in range(1, max_iterations + 1):
+            if not len(active):
+                break
             far = iteration > OWN_AFTER and self.own is None and bool(decrement[active].max() > OWN_ABOVE_NATS)
             if far and self.give_own_curvature(params, active):
                 memory = _Memory(d.n_units)  # its pairs corrected the shared matrix
