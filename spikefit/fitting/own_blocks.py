@@ -31,11 +31,8 @@ class OwnBlocks:
     def any(self) -> bool:
         return self.own.shape[1] > 0
 
-    def of(self, features: Float[Tensor, "feature bin"]) -> Float[Tensor, "shared_feature bin"]:
-        """The shared ones."""
-        return features[self.shared] if self.any else features
-
-    def products(self, centred: Float[Tensor, "feature bin"]) -> Float[Tensor, "unit own own"]:
-        """Sums over bins of products of each unit's own features."""
-        mine = centred[self.own]
-        return torch.einsum("ukb,ulb->ukl", mine, mine)
+    def split(self, covariance: Float[Tensor, "feature feature"]) -> tuple[Tensor, Tensor | None]:
+        """The covariance of the shared features, and that of each unit's own: (unit, own, own), None where there are none."""
+        if not self.any:
+            return covariance, None
+        return covariance[self.shared][:, self.shared], covariance[self.own[:, :, None], self.own[:, None, :]]
