@@ -19,6 +19,7 @@ import numpy as np
 
 from spikefit import results
 from spikefit.config import Config
+from spikefit.config.kinds import memory_bytes
 from spikefit.errors import UsageError
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
@@ -148,6 +149,7 @@ def to_fit(
     """
     from spikefit.diagnostics.identifiability import STRONG_RECURRENCE
     from spikefit.diagnostics.significance import judge_edges
+    from spikefit.diagnostics.stability import with_stability
     from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
 
     n_hidden = network.n_hidden
@@ -180,7 +182,7 @@ def to_fit(
         goodness = _goodness(network.judged, counts, units, seed=config.run.seed)
         units, metrics = goodness[0], {**metrics, **goodness[2]}
     by_lag = {} if network.filter_std_error is None else {"filter_std_error": network.filter_std_error}
-    return Fit(
+    fit = Fit(
         unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
         unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
         connectivity=connectivity,
@@ -205,6 +207,7 @@ def to_fit(
         name=name,
         **further,
     )
+    return with_stability(fit, network.stability)
 
 
 def _identifiability(
@@ -292,6 +295,7 @@ def fit_settings(config: Config) -> FitSettings:
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
+        memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )
 
 

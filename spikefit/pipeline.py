@@ -98,7 +98,7 @@ def plan(recordings: Recording | Sequence[Recording], *, config: Config | None =
     jobs = []
     for item in items:
         trains, _, counts = prepare(item, config)
-        jobs.append(estimate(trains.name, counts, fit_settings(config)))
+        jobs.append(estimate(trains.name, counts, fit_settings(config), config.run.device))
     return Plan(tuple(jobs))
 
 

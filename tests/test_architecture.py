@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spikefit"
 # siblings and know nothing of one another.
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"addresses", "files", "intervals", "machine", "marks", "progress", "units_of_time"},
+    {"addresses", "alignment", "files", "intervals", "machine", "marks", "progress", "units_of_time"},
     {"covariates"},
     {"spikes"},
     {"expressions"},

@@ -16,11 +16,11 @@ class Flag(NamedTuple):
     section: str
     name: str
     help: str
-    metavar: str
-    default_text: str
-    choices: tuple[str, ...]
-    is_switch: bool
-    is_list: bool
+    metavar: str = ""
+    default_text: str = ""
+    choices: tuple[str, ...] = ()
+    is_switch: bool = False
+    is_list: bool = False
 
 
 def flags_of_config() -> tuple[Flag, ...]:
@@ -43,7 +43,9 @@ def table_text() -> str:
     ]
     for flag in flags_of_config():
         lines.append("    Flag(")
-        lines += [f"        {field}={_literal(value)}," for field, value in flag._asdict().items()]
+        usual = Flag._field_defaults
+        said = {field: value for field, value in flag._asdict().items() if field not in usual or value != usual[field]}
+        lines += [f"        {field}={_literal(value)}," for field, value in said.items()]
         lines.append("    ),")
     return "\n".join([*lines, ")", ""])
 

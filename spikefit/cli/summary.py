@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from spikefit.cli.show import echo_table, plain_number, thousands
+from spikefit.report.stability import stability_sentence
 
 if TYPE_CHECKING:
     from spikefit.results import Result
@@ -38,6 +39,9 @@ def echo_summary(fit: Result, folder: Path) -> None:
         click.echo(edge_line(fit.metrics))
     if fit.metrics.get("hidden_choice"):
         click.echo(str(fit.metrics["hidden_choice"]))
+    stable = stability_sentence(fit)
+    if stable is not None and fit.metrics.get("hidden_stability"):
+        click.echo(stable.rstrip("."))
     candidates = fit.metrics.get("candidates") or ()
     if len(candidates) > 1:
         click.echo("")

@@ -1,21 +1,18 @@
 """Hidden units of two results matched to one another.
 
-Hidden units have no names: `hidden-0` of one fit may be `hidden-2` of another. They are matched one to one so that the sum of
-their likeness is largest (the Hungarian method; Kuhn, Naval Research Logistics Quarterly 2, 1955). Likeness is the mean of two
-correlations: of the posterior activity over the time that both results cover, where they are of the same recording, and of what
-a spike of each does to the recorded units in common.
+How they are matched is said in `spikefit.alignment`. Activity is compared over the time that both results cover, where they are
+of the same recording, and effects on the recorded units in common.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikefit.comparison.couplings import correlation
+from spikefit.alignment import correlations, match, mean_likeness
 from spikefit.results import Result
 
 Floats = NDArray[np.float64]
@@ -52,18 +49,14 @@ def match_hidden(
     """
     if not first.n_hidden or not second.n_hidden:
         return []
-    from scipy.optimize import linear_sum_assignment
-
-    filters = _correlations(*_outputs(first, second, unit_ids))
+    filters = correlations(*_outputs(first, second, unit_ids))
     activity = np.full(filters.shape, np.nan)
     if same_recording:
         shared = _shared_activity(first, second)
         if shared is not None:
-            activity = _correlations(*shared)
-    both = np.stack([activity, filters])
-    n_known = np.isfinite(both).sum(axis=0)
-    likeness = np.where(n_known > 0, np.nansum(both, axis=0) / np.maximum(n_known, 1), np.nan)
-    rows, columns = linear_sum_assignment(np.nan_to_num(likeness, nan=-1.0), maximize=True)
+            activity = correlations(*shared)
+    likeness = mean_likeness(activity, filters)
+    rows, columns = match(likeness)
     names, others = first.unit_id[first.hidden_units], second.unit_id[second.hidden_units]
     matches = [
         HiddenMatch(names[a], others[b], float(activity[a, b]), float(filters[a, b]), float(likeness[a, b]))
@@ -110,7 +103,3 @@ def _shared_activity(first: Result, second: Result) -> tuple[Floats, Floats] | N
     if at_a.size < 3:
         return None
     return counts_a[at_a].T, counts_b[at_b].T
-
-
-def _correlations(a: Any, b: Any) -> Floats:
-    return np.array([[correlation(x, y) for y in b] for x in a])

@@ -332,12 +332,16 @@ def _read_memory(value: Any) -> str:
     return text
 
 
-def memory_mib(text: str) -> int:
-    """Memory as it is written (8GB), in whole MiB, rounded up."""
+def memory_bytes(text: str) -> int:
+    """Memory as it is written (8GB), in bytes, with 1024 to the step as clusters count."""
     match = _MEMORY.fullmatch(text.strip())
     assert match is not None
-    power = "kmgt".index(match[2].lower())
-    return max(1, -int(-float(match[1]) * 1024**power // 1024))
+    return int(float(match[1]) * 1024 ** (1 + "kmgt".index(match[2].lower())))
+
+
+def memory_mib(text: str) -> int:
+    """Memory as it is written (8GB), in whole MiB, rounded up."""
+    return max(1, -(-memory_bytes(text) // 1024**2))
 
 
 def _read_word(value: Any) -> str:

@@ -183,6 +183,10 @@ class RunConfig(Section):
         le=4096,
         description="CPU threads; where not given, one for small recordings and all cores for large ones.",
     )
+    memory_limit: Memory | None = Field(
+        default=None,
+        description="Most memory that the arrays of a fit may take (8GB), on the GPU where it runs on one; three quarters of what is free where not given.",
+    )
     checkpoint_every: Duration = Field(default=60.0, description="Time between checkpoints.")
     figures: FigureFormats = Field(
         default=("png",), description="Formats of the figures: some of png, svg and pdf with commas between, or none."

@@ -8,8 +8,9 @@ thousand bins at a time from counts in their compact type, kept where a memory b
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +18,12 @@ from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.fitting.memory import halving
 from spikefit.models.coupling import history_features
 
-BLOCK_BINS = 4096
+T = TypeVar("T")
+
+BLOCK_BINS, FEWEST_BLOCK_BINS = 4096, 64
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Design:
         basis: (lag, basis), on the same device; its dtype is the dtype of the computation.
         covariates: further features of every bin of the recording, the same for all units; (covariate, bin).
         cache_bytes: how much of the features may be kept between passes.
+        block_bins: bins whose features are made at a time.
     """
 
     def __init__(
@@ -50,11 +55,13 @@ class Design:
         *,
         covariates: Float[Tensor, "covariate bin"] | None = None,
         cache_bytes: int = 0,
+        block_bins: int = BLOCK_BINS,
     ) -> None:
         self._counts = counts
         self._covariates = covariates
         self._basis = basis
-        self._blocks = _make_blocks(ranges, counts.device)
+        self._ranges, self._block_bins = ranges, block_bins
+        self._blocks = _make_blocks(ranges, block_bins, counts.device)
         self._cache: dict[int, tuple[Tensor, Tensor]] = {}
         self._spikes: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         self._cache_bytes = cache_bytes
@@ -62,6 +69,25 @@ class Design:
         self.n_couplings = self.n_units * basis.shape[1]
         self.n_features = self.n_couplings + (0 if covariates is None else len(covariates))
         self.n_bins = int(np.diff(ranges, axis=1).sum()) if len(ranges) else 0
+
+    def within_memory(self, work: Callable[[], T]) -> T:
+        """Do some work over the blocks; each time that the memory is not enough, with blocks of half the size and none kept.
+
+        Raises:
+            DeviceError: if not even the smallest blocks fit.
+        """
+
+        def attempt(block_bins: int) -> T:
+            if block_bins != self._block_bins:
+                self._block_bins, self._cache_bytes = block_bins, 0
+                self._cache.clear()
+                self._spikes.clear()
+                self._blocks = _make_blocks(self._ranges, block_bins, self._counts.device)
+            return work()
+
+        least = min(FEWEST_BLOCK_BINS, self._block_bins)
+        done, _ = halving(attempt, self._block_bins, least=least, what="the fit without hidden units")
+        return done
 
     @property
     def n_lags(self) -> int:
@@ -110,11 +136,11 @@ class Design:
         return len(self._blocks)
 
 
-def _make_blocks(ranges: NDArray[np.int64], device: torch.device) -> list[_Block]:
+def _make_blocks(ranges: NDArray[np.int64], block_bins: int, device: torch.device) -> list[_Block]:
     """Cut long ranges, and pool short ones into a span where most of the span is scored."""
     pieces: list[tuple[int, int]] = []
     for start, stop in ranges.tolist():
-        n_pieces = -(-(stop - start) // BLOCK_BINS)
+        n_pieces = -(-(stop - start) // block_bins)
         edges = np.linspace(start, stop, n_pieces + 1).round().astype(int).tolist()
         pieces.extend(itertools.pairwise(edges))
     blocks: list[_Block] = []
@@ -133,7 +159,7 @@ def _make_blocks(ranges: NDArray[np.int64], device: torch.device) -> list[_Block
         if pool:
             span = stop - pool[0][0]
             scored = stop - start + sum(b - a for a, b in pool)
-            if span > BLOCK_BINS or 2 * scored < span:
+            if span > block_bins or 2 * scored < span:
                 close()
         pool.append((start, stop))
     if pool:

@@ -77,19 +77,23 @@ def fit_glm(
         start: where to start, for example the fit to a part of the same recording.
         on_iteration: called with the iteration, the objective and the largest decrement.
     """
-    solver = _Solver(design, ridge, link)
+    solver = design.within_memory(lambda: _Solver(design, ridge, link))
     return solver.run(tolerance_nats, max_iterations, start, on_iteration)
 
 
 def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -> Float[Tensor, " unit"]:
     """Log-likelihood of every unit in nats, summed over the design's bins, without the penalty; counts' factorials included."""
     weights, baseline = fit.weights.to(design.dtype), fit.baseline.to(design.dtype)
-    total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
-    for features, counts in design.blocks():
-        expected, _ = LINKS[link](torch.addmm(baseline[:, None], weights, features))
-        terms = torch.xlogy(counts, expected) - expected - torch.lgamma(counts + 1)
-        total += terms.sum(1, dtype=torch.float64)
-    return total
+
+    def add_up() -> Tensor:
+        total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
+        for features, counts in design.blocks():
+            expected, _ = LINKS[link](torch.addmm(baseline[:, None], weights, features))
+            terms = torch.xlogy(counts, expected) - expected - torch.lgamma(counts + 1)
+            total += terms.sum(1, dtype=torch.float64)
+        return total
+
+    return design.within_memory(add_up)
 
 
 class _Solver:
@@ -136,6 +140,14 @@ class _Solver:
             or 8 * len(units) * size**2 > MOST_OWN_BYTES
         ):
             return False
+        self.own = d.within_memory(lambda: self._own_curvature(params, units, every))
+        self.own_row[units] = torch.arange(len(units), device=d.device)
+        return True
+
+    def _own_curvature(self, params: Tensor, units: Tensor, every: int) -> Tensor:
+        """Cholesky factors of the units' information matrices; (unit, feature + 1, feature + 1)."""
+        d = self.design
+        size = d.n_features + 1
         weights64, drive64 = params[units, :-1], params[units, -1]
         offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
         centre = self.mean.to(d.dtype)[:, None]
@@ -153,15 +165,17 @@ class _Solver:
         diagonal = information.diagonal(dim1=1, dim2=2)
         diagonal[:, :-1] += self.ridge
         diagonal += 1e-6 * diagonal.amax(1, keepdim=True)
-        self.own = torch.linalg.cholesky(information)
-        self.own_row[units] = torch.arange(len(units), device=d.device)
-        return True
+        factors: Tensor = torch.linalg.cholesky(information)
+        return factors
 
     def evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         """Penalised negative log-likelihood in nats and its gradient, for some units; counts' factorials left out.
 
         `params` is (unit, feature + 1): weights on centred features, then the drive at the mean features.
         """
+        return self.design.within_memory(lambda: self._evaluate(params, units))
+
+    def _evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         d = self.design
         weights64, drive64 = params[:, :-1], params[:, -1]
         weights = weights64.to(d.dtype)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.alignment import Stability
 from spikefit.fitting.expected import Judged
 from spikefit.fitting.problem import Problem
 from spikefit.fitting.scores import Blocks, Score, bits_per_spike, nats_per_bin
@@ -36,6 +37,7 @@ class FittedNetwork:
         notes: what the reader must know, as sentences.
         h0_connectivity: of the fit without hidden units to the training bins, (post, pre), where there are hidden units.
         filter_std_error: of the filters at every lag, (post, pre, lag), where that was computed.
+        stability: how far other restarts agree with the hidden units, where there were some.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
@@ -51,6 +53,7 @@ class FittedNetwork:
     h0_connectivity: Array | None = None
     filter_std_error: Array | None = None
     judged: Judged | None = None
+    stability: Stability | None = None
 
     @property
     def n_hidden(self) -> int:

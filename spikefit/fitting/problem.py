@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
+from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
 from spikefit.fitting.split import Split, split_bins
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
@@ -27,6 +29,9 @@ from spikefit.spikes import Counts
 
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
 HELDOUT_CORE_BINS = 2000
+FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
+STEPS_PER_PASS = 20
+NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit"}  # settings that a checkpoint does not depend on
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class FitSettings:
 
     `ridge` is None where it shall be chosen from the data. `common_drive_s` are the time constants of the common drive;
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
-    fit without them, and `hidden` is (0,).
+    fit without them, and `hidden` is (0,). `memory_limit` is in bytes, None where it shall follow from what is free; it
+    changes no number.
     """
 
     hidden: tuple[int, ...]
@@ -57,6 +63,7 @@ class FitSettings:
     seed: int
     common_drive_s: tuple[float, ...] = ()
     hidden_auto: bool = False
+    memory_limit: int | None = None
 
 
 @dataclass
@@ -96,6 +103,7 @@ class Problem:
         unit_ids: of the visible units.
         mean_count: mean spikes per training bin of every unit, above zero; float64 on the CPU.
         identity: what the fit depends on, as texts that two equal runs share.
+        memory: what is made at a time.
         common_drive: kernels of the population's traces; None where the fit has none.
         traces: of the common drive in every bin of the recording, (trace, bin); None where the fit has none.
     """
@@ -108,6 +116,7 @@ class Problem:
     unit_ids: tuple[str, ...]
     mean_count: Tensor
     identity: dict[str, str]
+    memory: MemoryPlan
     common_drive: CommonDrive | None = None
     traces: Tensor | None = None
 
@@ -166,10 +175,10 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     mean_count = mean_count.clamp(min=0.5) / max(1, split.n_train)
     if settings.link == "sigmoid":
         _check_ceiling(counts, mean_count)
-    content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).tobytes())
+    content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).data)
     content.update(counts.segment_offsets.tobytes())
     identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
-    identity |= {name: repr(value) for name, value in vars(settings).items() if name not in {"hidden", "hidden_auto"}}
+    identity |= {name: repr(value) for name, value in vars(settings).items() if name not in NOT_IDENTITY}
     dtype = torch.float32
     common_drive = traces = None
     if settings.common_drive_s:
@@ -184,9 +193,40 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         unit_ids=counts.unit_ids,
         mean_count=mean_count,
         identity=identity,
+        memory=plan_memory(fit_size(counts, settings, basis.shape), memory_limit(device, settings.memory_limit)),
         common_drive=common_drive,
         traces=traces,
     )
+
+
+def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:
+    """What the memory of a fit depends on; `basis` is the shape of the basis, (lag, basis)."""
+    n_hidden = max(settings.hidden)
+    return FitSize(
+        n_units=counts.n_units,
+        n_bins=counts.n_bins,
+        n_spikes=int(counts.counts.sum(dtype=np.int64)),
+        count_bytes=counts.counts.itemsize,
+        n_lags=basis[0],
+        n_functions=basis[1],
+        n_traces=len(settings.common_drive_s),
+        n_hidden=n_start(n_hidden) if n_hidden else 0,
+        n_restarts=settings.restarts,
+        n_draws=settings.n_draws,
+        core_bins=CORE_BINS,
+        batch_windows=batch_windows(counts.n_bins, CORE_BINS),
+    )
+
+
+def batch_windows(n_train: int, core: int) -> int:
+    """Training windows of one step: a pass takes about twenty steps, within bounds."""
+    batch_bins = min(max(n_train // STEPS_PER_PASS, FEWEST_BATCH_BINS), MOST_BATCH_BINS)
+    return max(1, batch_bins // max(1, core))
+
+
+def n_start(n_hidden: int) -> int:
+    """Hidden units to start with, so that `n_hidden` true ones are found."""
+    return n_hidden + max(2, math.ceil(0.6 * n_hidden))
 
 
 def _check_ceiling(counts: Counts, mean_count: Tensor) -> None:

@@ -77,6 +77,10 @@ class Windows:
         """Scored bins of every window."""
         return (self._stops - self._starts).numpy()
 
+    def n_scored(self, which: Int[Tensor, " window"]) -> int:
+        """Scored bins of the named windows."""
+        return int((self._stops[which] - self._starts[which]).sum())
+
     def batch(self, which: Int[Tensor, " window"]) -> WindowBatch:
         """Gather the named windows onto the device of the counts."""
         before, after = self.context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -42,7 +41,8 @@ def fit_observed(
         ranges,
         problem.basis.to(where),
         covariates=None if traces is None else traces.to(where),
-        cache_bytes=feature_cache_bytes(),
+        cache_bytes=problem.memory.cache_bytes,
+        block_bins=problem.memory.block_bins,
     )
     # The penalty belongs to the whole recording: a part of it gets its share.
     share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
@@ -54,15 +54,6 @@ def fit_observed(
 
     fit = fit_glm(design, ridge=problem.ridge * share, link=problem.settings.link, start=start, on_iteration=tell)
     return design, fit
-
-
-def feature_cache_bytes() -> int:
-    """How much of the features may be kept between passes: a quarter of the machine's memory, 2 GB at most."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        total = 4 * 1024**3
-    return min(total // 4, 2 * 1024**3)
 
 
 def glm_outcome(

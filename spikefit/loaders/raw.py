@@ -213,6 +213,19 @@ def in_seconds(times: NDArray[Any], time_unit: str) -> NDArray[np.float64]:
     return values / factor if divide else values * factor
 
 
+def read_head(path: SourceFile, n_bytes: int) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        RecordingError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(n_bytes)
+    except OSError as fault:
+        raise damaged(path, "", fault) from fault
+
+
 def number_of_bytes(count: float) -> str:
     """A size that people can read."""
     for unit in ("bytes", "kB", "MB", "GB"):

@@ -97,6 +97,22 @@ METRICS_SCHEMA: dict[str, Any] = {
         "simulated_runs": _count("free runs of the fitted network from the recorded past"),
         "simulated_runaway": _count("those of them in which the activity ran away"),
         "simulated_run_s": _number("length of a free run, seconds"),
+        "n_unstable_hidden": _count("hidden units that fewer than half of the other restarts found again"),
+        "hidden_stability": {
+            "type": "array",
+            "description": "one entry for each hidden unit, where there was more than one restart",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "unit": {"type": "string", "description": "its id"},
+                    "stability": _number("mean likeness of its matches in other fits, 0 to 1"),
+                    "fits_agreeing": _count("other fits that found it again"),
+                    "fits_compared": _count("other fits"),
+                    "unstable": {"type": "boolean", "description": "whether fewer than half found it again"},
+                },
+                "required": ["unit", "stability", "unstable"],
+            },
+        },
         "candidates": {
             "type": "array",
             "description": "one entry for each number of hidden units that was tried",

@@ -57,7 +57,7 @@ class Result:
         common_drive: what the population's recent activity does to each unit, or None where it is no part of the fit.
         excerpt: spikes of a short stretch of the recording, to be seen beside that activity, or None.
         diagnostics: figures that judge the fit, by name, each described in `results.schema`; every one starts with the visible
-            units' axis, pairs are `[post, pre]`.
+            units' axis, pairs are `[post, pre]`; those whose name begins with `hidden_` start with the hidden units' axis.
         history: named series over the fit (`step`, `objective`, `heldout_step`, `heldout`, …), float64.
         metrics: what `metrics.json` holds.
         config: the resolved configuration, as nested plain values that can be run again.
@@ -124,10 +124,9 @@ class Result:
             raise ValueError(f"the excerpt has spikes of units beyond the {self.n_visible} recorded ones")
         judged = {_name(key): np.asarray(value, dtype=np.float64) for key, value in self.diagnostics.items()}
         for key, value in judged.items():
-            if f"diagnostics/{key}" not in ABOUT or value.shape[:1] != (self.n_visible,):
-                raise ValueError(
-                    f"diagnostic {key!r} of shape {value.shape} is not one of {self.n_visible} visible units"
-                )
+            kind, n_rows = ("hidden", self.n_hidden) if key.startswith("hidden_") else ("visible", self.n_visible)
+            if f"diagnostics/{key}" not in ABOUT or value.shape[:1] != (n_rows,):
+                raise ValueError(f"diagnostic {key!r} of shape {value.shape} is not one of {n_rows} {kind} units")
         set_("diagnostics", judged)
         history = {_name(key): np.asarray(series, dtype=np.float64) for key, series in self.history.items()}
         for key, series in history.items():

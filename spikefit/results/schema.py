@@ -89,6 +89,21 @@ ABOUT: dict[str, About] = {
     "diagnostics/h0_weight": About(
         PAIR, "drive per spike", "connectivity in the fit without hidden units, from the training bins; visible units"
     ),
+    "diagnostics/hidden_likeness": About(
+        "hidden, fit",
+        "1",
+        "for each other fit likeness of the hidden unit that it matches to this one: mean correlation of posterior counts and of filters",
+    ),
+    "diagnostics/hidden_consensus_filters": About(
+        "hidden, post, lag",
+        "drive per spike",
+        "effect of each hidden unit on the visible ones, averaged over this fit and those that agree on the unit, each scaled to this one",
+    ),
+    "diagnostics/hidden_consensus_spread": About(
+        "hidden, post, lag",
+        "drive per spike",
+        "standard deviation of those filters over the fits; NaN where no other fit agrees",
+    ),
     "units/id": About("row", "1", "every unit of the recording, dropped ones included, then the hidden units"),
     "units/kind": About("row", "1", "visible or hidden"),
     "units/kept": About("row", "1", "1 where the fit used the unit"),

@@ -1,0 +1,114 @@
+"""The candidates of one fit: every number of hidden units that is tried, scored on the same held-out windows.
+
+The fit without hidden units is always one of them. The common drive belongs to it alone: hidden units are the common
+drive, and with covariates in their place they would not be found. So hidden units must beat the best that can be done
+without them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from spikefit.fitting.design import Design
+from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.how_many import CountShared, candidates_for, overfit_nats
+from spikefit.fitting.outcome import Array
+from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
+from spikefit.fitting.scores import Blocks, choose_hidden, describe_blocks, glm_nats, poglm_nats
+from spikefit.fitting.training import Trained
+from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.fitting.windows import Windows
+from spikefit.fitting.with_hidden import train_candidate
+from spikefit.fitting.without_hidden import fit_observed
+from spikefit.models.coupling import filters_from_weights
+
+
+@dataclass(eq=False)
+class Candidates:
+    """What was fitted to the training bins, and how each did on the held-out ones.
+
+    Attributes:
+        problem: what all were fitted to.
+        heldout: windows that judge.
+        blocks: of those windows.
+        observed: the fit without hidden units, the common drive included.
+        nats: of each candidate on each held-out window, factorials left out; by number of hidden units.
+        asked: numbers to choose from, the first of them where nothing can be judged.
+        plain: design and fit without hidden units that the hidden ones start from: couplings alone.
+        trained: the candidates with hidden units, by their number.
+        n_shared: shared inputs that the couplings show; None where that was not asked or cannot be told.
+    """
+
+    problem: Problem
+    heldout: Windows
+    blocks: Blocks
+    observed: GLMFit
+    nats: dict[int, Tensor]
+    asked: tuple[int, ...]
+    plain: tuple[Design, GLMFit]
+    trained: dict[int, Trained] = field(default_factory=dict)
+    n_shared: int | None = None
+
+    def choose(self) -> int:
+        """The number of hidden units that the held-out bins support."""
+        if len(self.asked) == 1 or not len(self.heldout):
+            return self.asked[0]
+        compared = {h: self.nats[h] for h in self.asked}
+        if self.problem.settings.hidden_auto:
+            compared[0] = self.nats[0] + self.blocks.n_bins * self.hidden_bar
+        return choose_hidden(compared, self.blocks.n_bins)
+
+    @property
+    def hidden_bar(self) -> float:
+        """Nats per bin that hidden units must gain before `auto` takes them."""
+        return overfit_nats(self.observed, self.problem.split.n_train)
+
+    def plain_connectivity(self) -> Array:
+        """Couplings summed over lags of the fit that the hidden units start from; (post, pre)."""
+        design, fit = self.plain
+        filters = filters_from_weights(fit.weights[:, : design.n_couplings], self.problem.basis.to(fit.weights))
+        total: Array = filters.sum(-1).cpu().numpy()
+        return total
+
+
+def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | None) -> Candidates:
+    """Fit every candidate to the training bins and score it on the held-out ones.
+
+    Args:
+        problem: with its penalty chosen.
+        hooks: progress and checkpoints.
+        count_shared: see `fit_network`.
+    """
+    settings = problem.settings
+    heldout = problem.windows(problem.split.heldout, HELDOUT_CORE_BINS)
+    hooks.stage("fitting without hidden units", None)
+    design, fit = fit_observed(problem, problem.split.train, hooks, None)
+    out = Candidates(
+        problem=problem,
+        heldout=heldout,
+        blocks=describe_blocks(heldout, problem.mean_count),
+        observed=fit,
+        nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)},
+        asked=settings.hidden,
+        plain=(design, fit),
+    )
+    if settings.hidden_auto and count_shared is not None and len(heldout):
+        out.n_shared = count_shared(*_couplings(problem, design, fit))
+        out.asked = candidates_for(out.n_shared, len(problem.counts))
+    if max(out.asked) > 0 and problem.common_drive is not None:
+        # Hidden units start from what couplings alone leave unexplained.
+        out.plain = fit_observed(problem, problem.split.train, hooks, None, common_drive=False)
+    for n_hidden in sorted({h for h in out.asked if h > 0}):
+        out.trained[n_hidden] = train_candidate(problem, n_hidden, *out.plain, hooks)
+        out.nats[n_hidden] = poglm_nats(out.trained[n_hidden].scored, heldout)
+    return out
+
+
+def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Array]:
+    """Couplings of a fit without hidden units summed over lags, and their standard errors; (post, pre) each."""
+    settings, basis = problem.settings, problem.basis.to(design.device)
+    errors, _ = connectivity_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    filters = filters_from_weights(fit.weights[:, : design.n_couplings], basis.double())
+    return filters.sum(-1).cpu().numpy(), errors.cpu().numpy()
