@@ -129,9 +129,7 @@ def average_over_trials(
                 np.add.at(total, point, part[bins[here] - first])
     n_trials = {name: len(starts) for name, starts in trials.first_bin.items()}
     scale = 1 / (np.array(list(n_trials.values())) * step * bin_width_s)
-    counted, expected, latent = (
-        np.stack([row[k] * by for row, by in zip(sums, scale, strict=True)]) for k in range(3)
-    )
+    counted, expected, latent = (np.stack([row[k] * by for row, by in zip(sums, scale, strict=True)]) for k in range(3))
     time_s = bin_width_s * step * (np.arange(n_points) + 0.5)
     return TrialAverages(n_trials, time_s, counted, expected, latent)
 

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spikefit.plots.style import BLUE, DOUBLE_COLUMN, GREEN, INK, ORANGE, PURPLE, QUIET, new_figure, quiet, shortened, words
+from spikefit.plots.style import (
+    BLUE,
+    DOUBLE_COLUMN,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    QUIET,
+    new_figure,
+    quiet,
+    shortened,
+    words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

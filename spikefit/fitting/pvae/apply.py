@@ -52,7 +52,6 @@ def predict(model: PVAE, counts: Counts, *, present: Sequence[bool] | None = Non
     return out
 
 
-@torch.no_grad()
 def pieces(model: PVAE, counts: Counts) -> Iterator[tuple[int, Floats, Floats, Floats]]:
     """A recording piece by piece, so that a long one need not be held: first bin, counts, expected counts, latents.
 
@@ -62,8 +61,9 @@ def pieces(model: PVAE, counts: Counts) -> Iterator[tuple[int, Floats, Floats, F
     edge, reach = model.encoder.reach, model.decoder.reach
     for batch, starts, lengths in _batches(model, counts):
         values, inside = parts(batch)
-        latents = model.expected(model.residual(values, inside, None))
-        expected = expected_value(model, latents, inside[:, :, edge : edge + latents.shape[2]])
+        with torch.no_grad():
+            latents = model.expected(model.residual(values, inside, None))
+            expected = expected_value(model, latents, inside[:, :, edge : edge + latents.shape[2]])
         own = latents[:, :, reach : latents.shape[2] - reach]
         for k, (start, n) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
             yield start, counts.counts[start : start + n], *(part[k, :, :n].T.cpu().numpy() for part in (expected, own))
