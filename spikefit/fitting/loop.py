@@ -16,6 +16,7 @@ from torch import Tensor
 from spikefit.errors import NotConvergedError
 from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import elbo, hard_draws
+from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.hidden_draws import EstimatorDraws
 from spikefit.models.poglm import POGLMNetwork
@@ -43,6 +44,7 @@ class LoopSettings:
         batch_windows: windows per step.
         part_windows: windows computed at a time; their gradients add up to that of the step.
         hidden_sign: held for what hidden units do to others: `any`, `excitatory` or `inhibitory`.
+        structure: what is held of the couplings between recorded units; None where nothing is.
     """
 
     learning_rate: float
@@ -51,6 +53,7 @@ class LoopSettings:
     batch_windows: int
     part_windows: int = 8
     hidden_sign: str = "any"
+    structure: Structure | None = None
 
 
 class _Diverged(Exception):
@@ -140,6 +143,7 @@ class Loop:
             total += self.add_gradients(which, seed)
             self.optimizer.step()
             self._hold_signs()
+            self._hold_structure()
             n_scored += self.windows.n_scored(which)
         return total / n_scored
 
@@ -191,8 +195,16 @@ class Loop:
         to_hidden.clamp_(low, high)
         own.copy_(kept)
 
+    @torch.no_grad()
+    def _hold_structure(self) -> None:
+        if self.settings.structure is not None:
+            self.settings.structure.hold(self.model.visible_weights, self.model.basis.shape[1])
+
     def _penalty(self) -> Tensor:
-        squares = self.model.visible_weights.square().sum() + self.model.hidden_weights.square().sum()
+        visible = self.model.visible_weights
+        squares = visible.square().sum() + self.model.hidden_weights.square().sum()
+        if self.settings.structure is not None:
+            squares = squares - self.settings.structure.unpenalised(visible, self.model.basis.shape[1])
         return 0.5 * self.settings.ridge * squares / self.windows.n_bins
 
     def _finite(self) -> bool:
