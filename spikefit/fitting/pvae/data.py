@@ -6,7 +6,7 @@ The counts of the recording are used where they lie: a fold is a set of ranges, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class LatentBatch(WindowBatch):
         inside: 1 inside, 0 outside, where counts are 0, too.
     """
 
-    inside: Float[Tensor, "window 1 padded_bin"]
+    inside: Float[Tensor, "window 1 padded_bin"] = field(kw_only=True)
 
 
 class LatentWindows(Windows):
@@ -43,7 +43,8 @@ class LatentWindows(Windows):
         before, after = self.context
         bins = self._starts[which, None] + torch.arange(-before, self.core + after)
         inside = (bins >= self._lowest[which, None]) & (bins < self._highest[which, None])
-        return LatentBatch(found.counts, found.scored, found.n_scored, inside[:, None].to(found.counts))
+        row = inside[:, None].to(found.counts)
+        return LatentBatch(found.counts, found.scored, found.n_scored, inside=row)
 
     def batches(self, n_windows: int, order: Int[Tensor, " window"] | None = None) -> Iterator[LatentBatch]:
         """All windows, `n_windows` at a time, in the given order."""
