@@ -140,18 +140,18 @@ def methods_of(fit: Result, counts: Counts, *, q: float) -> tuple[tuple[Method, 
         methods = [Method("this fit", weight, off & (own_q <= q), f"q ≤ {q:g}")]
     else:
         n_top = min(100, max(FEWEST_EDGES, int(off.sum()) // 10))
-        methods = [Method("this fit", weight, strongest(weight, n_top), f"{n_top} strongest (no q-values)")]
+        methods = [Method("this fit", weight, strongest(weight, n_top), f"{n_top} strongest")]
     n_edges = int(methods[0].called.sum())
-    rule = f"{n_edges} strongest, as many as in the fit"
+    rule = f"{n_edges} strongest"
     if "h0_weight" in fit.diagnostics:
         plain_glm = _off_diagonal(fit.diagnostics["h0_weight"])
-        methods.append(Method("GLM without hidden units", plain_glm, strongest(plain_glm, n_edges), rule))
+        methods.append(Method("plain GLM", plain_glm, strongest(plain_glm, n_edges), rule))
     z = _off_diagonal(correlogram_z(*spike_pairs(counts.counts, counts.segment_offsets, fit.lag_s.size)))
     known = np.isfinite(z)
     called = np.zeros((n, n), dtype=bool)
     if known.any():
         called[known] = benjamini_hochberg(2 * norm.sf(np.abs(z[known]))) <= q
-    methods.append(Method("cross-correlogram", z, called, f"q ≤ {q:g} against constant rates"))
+    methods.append(Method("correlogram", z, called, f"q ≤ {q:g}"))
     if find_spec("elephant") is None:
         notes.append(NO_TSPE)
     else:

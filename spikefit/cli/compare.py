@@ -113,9 +113,9 @@ def _beside_baselines(
         click.echo(json.dumps(table.to_dict(), indent=2, ensure_ascii=False))
     elif not quiet:
         known = truth is not None
-        heads = ("AUC", "avg. precision", "false", "recall") if known else ()
+        heads = ("AUC", "AP", "false", "recall") if known else ()
         echo_table(
-            ("method", "edges", "also in this fit", "rank r with it", *heads, "called by"),
+            ("method", "edges", "in fit, too", "rank r", *heads, "called by"),
             [
                 (
                     row.method,
