@@ -141,7 +141,7 @@ def test_an_array_of_four_with_one_that_is_cut_and_requeued(slurm: dict[str, str
     began = time.monotonic()
     done = spikefit(
         slurm, "batch", "--sessions", table, "-o", out, "--executor", "slurm", "--time-limit", "1min",
-        "--stop-before", "20s", "--bin", "10ms", "--window", "50ms", "--restarts", 1, "--json", "--device", "cpu",
+        "--stop-before", "30s", "--requeues", 100, "--bin", "10ms", "--window", "50ms", "--restarts", 1, "--json", "--device", "cpu",
     )  # fmt: skip
     logs = "\n".join(p.read_text() for p in sorted((out / ".batch" / "slurm").glob("*.log")))
     assert done.returncode == 0, done.stderr + logs
