@@ -113,6 +113,9 @@ PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
             pytest.skip(f"Slurm does not come up here: {told.stdout}{told.stderr}\n{logs}")
         yield environment
     finally:
+        if len(running) == len(daemons):  # a test that failed leaves jobs that outlive the daemons
+            subprocess.run(["scancel", "--user=root"], env=environment, capture_output=True)
+            time.sleep(2.0)
         for process in reversed(running):
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
