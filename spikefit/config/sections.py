@@ -107,6 +107,16 @@ class ModelConfig(Section):
         le=200,
         description="Number of basis functions per filter; raw takes one per lag whatever is given.",
     )
+    self_basis: Literal["same", "raised-cosine-log", "raised-cosine-linear", "b-spline", "exponential", "raw"] = Field(
+        default="same",
+        description="Functions of the lag for what a unit's own spikes do to it, where they shall not be those of couplings.",
+    )
+    self_functions: Annotated[int, Hint("N")] = Field(
+        default=4, ge=1, le=200, description="Number of these functions; raw takes one per lag whatever is given."
+    )
+    self_window: Duration | None = Field(
+        default=None, description="How far they reach back, up to the window; the window where not given."
+    )
     link: Literal["softplus", "exp", "sigmoid"] = Field(
         default="softplus",
         description="From the drive to the expected count; sigmoid is bounded, at 5 spikes per bin.",
@@ -230,6 +240,21 @@ class ChecksConfig(Section):
     )
     outlier_rate_factor: NotAFlag[float] = Field(
         default=100.0, gt=1, description="Warn of units that fire this many times above the median unit."
+    )
+    max_repeated_share: NotAFlag[float] = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Warn where more than this share of all spikes stands at the very time of the spike before.",
+    )
+    min_time_s: NotAFlag[float] = Field(
+        default=0.0,
+        description="Warn of spikes before this time, in seconds, where the file does not say that it was recording then.",
+    )
+    unix_time_s: NotAFlag[float] = Field(
+        default=1e8,
+        gt=0,
+        description="Times above this many seconds (as UNIX time, in 1973) count from a date, not from the start of a recording.",
     )
     identical_share: NotAFlag[float] = Field(
         default=0.9,

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import Hooks, Problem
 from spikefit.fitting.uncertainty import errors_of_fit
 from spikefit.models.coupling import filters_from_weights
+from spikefit.models.own_history import may_use
 
 
 def fit_observed(
@@ -44,6 +46,7 @@ def fit_observed(
         covariates=None if inputs is None else inputs.to(where),
         cache_bytes=problem.memory.cache_bytes,
         block_bins=problem.memory.block_bins,
+        n_coupling_functions=problem.n_coupling_functions,
     )
     # The penalty belongs to the whole recording: a part of it gets its share.
     share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
@@ -60,10 +63,18 @@ def fit_observed(
 
 def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float | Tensor, Tensor | None]:
     """The penalty of every weight of a design, and which weights may differ from zero (None: all)."""
+    n_functions, free = problem.basis.shape[1], None
+    if problem.n_coupling_functions < n_functions:
+        couplings = may_use(
+            design.n_units, range(design.n_units), n_functions, problem.n_coupling_functions, design.device
+        )
+        free = torch.nn.functional.pad(couplings, (0, design.n_features - design.n_couplings), value=True)
     if problem.structure is None:
-        return ridge, None
-    structure, n_functions = problem.structure.to(design.device), problem.basis.shape[1]
-    return structure.ridge(ridge, design.n_features, n_functions), structure.free(design.n_features, n_functions)
+        return ridge, free
+    structure = problem.structure.to(design.device)
+    allowed = structure.free(design.n_features, n_functions)
+    both = free if allowed is None else allowed if free is None else allowed & free
+    return structure.ridge(ridge, design.n_features, n_functions), both
 
 
 def glm_outcome(
