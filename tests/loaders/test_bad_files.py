@@ -427,7 +427,7 @@ def test_chunks_of_no_size(tmp_path: Path) -> None:
             "times", data=np.arange(240.0), chunks=(100,), compression="gzip", shuffle=True, fletcher32=True
         )
         file.create_dataset("unit", data=np.zeros(240, int))
-        file.create_dataset("unwritten", (240,), chunks=(100,), compression="gzip")
+        file.create_dataset("unwritten", (240,), "f8", chunks=(100,), compression="gzip")
     content = bytearray(path.read_bytes())
     tree = content.find(b"TREE\x01\x00")  # the index of the chunks, of which each entry begins with a size
     assert tree > 0
