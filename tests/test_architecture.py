@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spikefit"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"addresses", "files", "intervals", "machine", "marks", "progress", "units_of_time"},
-    {"covariates"},
+    {"covariates", "spreading"},
     {"spikes"},
     {"expressions"},
     {"config"},

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.fitting.expected import Judged
+from spikefit.fitting.long_lags import LongLags
 from spikefit.fitting.problem import Problem
 from spikefit.fitting.scores import Blocks, Score, bits_per_spike, nats_per_bin
+from spikefit.fitting.surrogates import Surrogates
 from spikefit.fitting.windows import Windows
 
 CI_LEVEL, CI_SIGMAS = 0.9, 1.6448536269514722
@@ -36,6 +38,9 @@ class FittedNetwork:
         notes: what the reader must know, as sentences.
         h0_connectivity: of the fit without hidden units to the training bins, (post, pre), where there are hidden units.
         filter_std_error: of the filters at every lag, (post, pre, lag), where that was computed.
+        surrogates: couplings of recordings in which nothing is coupled, where they were asked for or needed.
+        surrogates_refused: why there are none, where the fit would have needed them.
+        long_lags: couplings at lags too long for a synapse, where they were asked for.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
@@ -51,6 +56,9 @@ class FittedNetwork:
     h0_connectivity: Array | None = None
     filter_std_error: Array | None = None
     judged: Judged | None = None
+    surrogates: Surrogates | None = None
+    surrogates_refused: str | None = None
+    long_lags: LongLags | None = None
 
     @property
     def n_hidden(self) -> int:

@@ -35,7 +35,9 @@ class FitSettings:
 
     `ridge` is None where it shall be chosen from the data. `common_drive_s` are the time constants of the common drive;
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
-    fit without them, and `hidden` is (0,).
+    fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
+    where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
+    (None: all cores).
     """
 
     hidden: tuple[int, ...]
@@ -57,6 +59,15 @@ class FitSettings:
     seed: int
     common_drive_s: tuple[float, ...] = ()
     hidden_auto: bool = False
+    surrogates: str | None = None
+    n_surrogates: int = 0
+    surrogates_below: int = 0
+    long_lags: bool = False
+    workers: int | None = None
+
+
+# What changes no fit, and so no checkpoint.
+_BESIDE_THE_FIT = {"hidden", "hidden_auto", "surrogates", "n_surrogates", "surrogates_below", "long_lags", "workers"}
 
 
 @dataclass
@@ -169,7 +180,7 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).tobytes())
     content.update(counts.segment_offsets.tobytes())
     identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
-    identity |= {name: repr(value) for name, value in vars(settings).items() if name not in {"hidden", "hidden_auto"}}
+    identity |= {name: repr(value) for name, value in vars(settings).items() if name not in _BESIDE_THE_FIT}
     dtype = torch.float32
     common_drive = traces = None
     if settings.common_drive_s:

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikefit.errors import UsageError
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
+from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.surrogates import Surrogates, fit_surrogates
 from spikefit.fitting.uncertainty import coupling_errors
 from spikefit.models.coupling import filters_from_weights
 
@@ -81,6 +84,7 @@ def glm_outcome(
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
     std_error, by_lag, how = coupling_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    surrogates, refused = _surrogates(problem, design, fit, hooks)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -118,4 +122,22 @@ def glm_outcome(
         metrics=metrics,
         history={"step": np.arange(len(objective), dtype=np.float64), "objective": objective},
         notes=notes_on(metrics, fit.converged),
+        surrogates=surrogates,
+        surrogates_refused=refused,
+        long_lags=fit_long_lags(problem, design, fit, hooks) if settings.long_lags else None,
     )
+
+
+def _surrogates(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -> tuple[Surrogates | None, str | None]:
+    """Those that were asked for; with too few units for another test jittered ones, or why there are none."""
+    settings, n_units = problem.settings, design.n_units
+    if n_units < 2:
+        return None, None
+    if settings.surrogates is not None:
+        return fit_surrogates(problem, design, fit, settings.surrogates, settings.n_surrogates, hooks), None
+    if n_units >= settings.surrogates_below:
+        return None, None
+    try:
+        return fit_surrogates(problem, design, fit, "jitter", settings.n_surrogates, hooks), None
+    except UsageError as refused:
+        return None, refused.message
