@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from spikefit.fitting.loop import Loop, LoopSettings
-from spikefit.fitting.problem import CORE_BINS
+from spikefit.fitting.problem import CORE_BINS, batch_windows
 from spikefit.fitting.windows import Windows
-from spikefit.fitting.with_hidden import FEWEST_BATCH_BINS, MOST_BATCH_BINS, STEPS_PER_PASS
 from spikefit.models.basis import make_basis
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.models.posteriors import POSTERIORS
@@ -56,8 +55,7 @@ def main() -> None:
     counts = torch.poisson(torch.full((chosen.visible, chosen.bins), EXPECTED_COUNT), generator).to(torch.uint8)
     choose = single_spike_estimator if chosen.family == "categorical" else get_estimator
     estimator = choose(chosen.estimator, temperature=0.5)
-    batch_bins = min(max(chosen.bins // STEPS_PER_PASS, FEWEST_BATCH_BINS), MOST_BATCH_BINS)
-    n_windows = chosen.windows or max(1, batch_bins // chosen.core)
+    n_windows = chosen.windows or batch_windows(chosen.bins, chosen.core)
     print("| posterior | family | estimator | bins of a window | windows a step | CPU s an epoch |")
     print("| --- | --- | --- | --- | --- | --- |")
     for kind in chosen.posteriors:
@@ -76,7 +74,13 @@ def main() -> None:
             model,
             Windows(counts, offsets, ranges, context=model.context, core_bins=chosen.core),
             estimator=estimator,
-            settings=LoopSettings(learning_rate=1e-4, n_draws=chosen.draws, ridge=1.0, batch_windows=n_windows),
+            settings=LoopSettings(
+                learning_rate=1e-4,
+                n_draws=chosen.draws,
+                ridge=1.0,
+                batch_windows=n_windows,
+                part_windows=max(1, 4096 // chosen.core),
+            ),
             generator=generator,
             shuffle=torch.Generator().manual_seed(0),
             name_unit=str,

@@ -1,4 +1,4 @@
-"""What this computer gives: cores and GPUs, asked for without loading torch."""
+"""What this computer gives: cores, memory and GPUs, asked for without loading torch."""
 
 from __future__ import annotations
 
@@ -17,6 +17,26 @@ def usable_cores() -> int:
         if quota != "max":
             cores = min(cores, max(1, int(quota) // int(period)))
     return cores
+
+
+def memory_bytes() -> tuple[int | None, int | None]:
+    """All memory, and what is free for use; None where this system does not tell."""
+    total = available = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # Pages that only cache files are free for use, too.
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        # A container may be given less than the machine has.
+        with contextlib.suppress(OSError, ValueError):
+            most = int(Path(limit).read_text(encoding="ascii"))
+            total = most if total is None else min(total, most)
+            available = None if available is None else min(available, most)
+    return total, available
 
 
 def visible_gpus() -> list[str]:

@@ -1,7 +1,7 @@
 """What a fit will take, before it is started: bins, parameters, memory, and a rough time.
 
-The rates below were measured on one 2 GHz core and are good to a factor of about three; memory counts the arrays that
-the fit really makes.
+The rates below were measured on one 2 GHz core and are good to a factor of about three; memory is what the fit itself
+plans with and keeps to.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from spikefit.spikes import Counts
 
 if TYPE_CHECKING:
+    from spikefit.fitting.memory import MemoryPlan
     from spikefit.fitting.problem import FitSettings
 
 IMPORTS_BYTES = 350_000_000  # Python, torch and the readers, before any data
@@ -22,7 +23,6 @@ S_PER_UNIT_BIN = 12e-9  # link, likelihood and gradient of one unit in one bin
 GLM_PASSES = 15
 S_PER_DRAW = 150e-9  # the same for one draw of a POGLM, with what autograd adds
 USUAL_EPOCHS = 45
-FLOAT = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class JobPlan:
     memory_bytes: int
     time_s: float
     hidden_auto: bool = False
+    covariates: tuple[str, ...] = ()
+    n_covariate_columns: int = 0
+    device: str = "cpu"
+    memory: MemoryPlan | None = None
 
 
 @dataclass(frozen=True)
@@ -66,17 +70,46 @@ class Plan:
                 f"  bins        {_grouped(job.n_bins)} of {1e3 * job.bin_width_s:g} ms{segments}",
                 f"  history     {job.n_lags} bins ({1e3 * job.n_lags * job.bin_width_s:g} ms)",
                 f"  hidden      {hidden}",
+                *_covariate_lines(job),
                 f"  parameters  {_grouped(job.n_parameters)}",
-                f"  memory      about {job.memory_bytes / 1e9:.1f} GB",
+                f"  memory      about {job.memory_bytes / 1e9:.1f} GB"
+                + ("" if job.device == "cpu" else f" on {job.device}"),
+                *_how_it_is_cut(job),
                 f"  time        about {_rough(job.time_s)} on one core",
             ]
         return out
 
 
-def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
-    """Estimate one fit."""
-    from spikefit.fitting.training import SEARCH_EPOCHS, n_start
-    from spikefit.fitting.without_hidden import feature_cache_bytes
+def _how_it_is_cut(job: JobPlan) -> list[str]:
+    """How much is made at a time, and whether the limit is kept."""
+    plan = job.memory
+    if plan is None:
+        return []
+    text = f"  at a time   features of {_grouped(plan.block_bins)} bins, {plan.cache_bytes / 1e9:.1f} GB of them kept"
+    if plan.part_windows:
+        text += f"; hidden draws of {plan.part_windows} window{'s' if plan.part_windows > 1 else ''}"
+    lines = [text]
+    if plan.total_bytes > plan.limit_bytes:
+        lines.append(f"  beware      the limit is {plan.limit_bytes / 1e9:.1f} GB, and this fit cannot do with less")
+    return lines
+
+
+def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cpu") -> JobPlan:
+    """Estimate one fit.
+
+    Args:
+        name: of the recording.
+        counts: its binned spikes.
+        settings: of the fit.
+        device: by its name in the settings.
+
+    Raises:
+        DeviceError: if there is no such device.
+    """
+    from spikefit.fitting.device import choose_device
+    from spikefit.fitting.memory import memory_limit, plan_memory
+    from spikefit.fitting.problem import fit_size, n_start
+    from spikefit.fitting.training import SEARCH_EPOCHS
     from spikefit.models.basis import make_basis
 
     basis = make_basis(
@@ -84,10 +117,11 @@ def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
     )
     n_lags, n_functions = basis.shape
     n_bins, n_units = counts.n_bins, counts.n_units
-    n_features = n_units * n_functions
-    features = n_bins * (n_features + n_units) * FLOAT
-    gram = 3 * 8 * n_features**2
-    memory = IMPORTS_BYTES + counts.counts.nbytes * 2 + min(features, feature_cache_bytes()) + gram
+    covariates = counts.covariates
+    n_columns = 0 if covariates is None else covariates.n_columns
+    n_features = n_units * n_functions + n_columns
+    where = choose_device(device)
+    memory = plan_memory(fit_size(counts, settings, basis.shape), memory_limit(where, settings.memory_limit))
     per_pass = n_bins * (4.0 * n_features * n_units / FLOPS_PER_S + n_units * S_PER_UNIT_BIN)
     time_s = 2 * GLM_PASSES * per_pass + 2.0 * min(n_bins, 50 * n_features) * n_features**2 / FLOPS_PER_S
     n_parameters = n_units * (n_features + 1)
@@ -102,9 +136,6 @@ def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
             n_parameters,
             everyone * (n_features + first * n_functions + 1) + first * (n_units * (2 * n_functions + 1) + 1),
         )
-        batch_bins = min(max(n_bins // 20, 2000), 16_000)
-        memory += 12 * FLOAT * batch_bins * settings.n_draws * settings.restarts * everyone
-        memory += FLOAT * batch_bins * 3 * n_features
     return JobPlan(
         name=name,
         n_units=n_units,
@@ -115,10 +146,20 @@ def estimate(name: str, counts: Counts, settings: FitSettings) -> JobPlan:
         n_lags=n_lags,
         hidden=tuple(settings.hidden),
         hidden_auto=settings.hidden_auto,
+        covariates=() if covariates is None else tuple(f"{term.name} ({term.basis})" for term in covariates.terms),
+        n_covariate_columns=n_columns,
         n_parameters=n_parameters,
-        memory_bytes=int(memory),
+        memory_bytes=IMPORTS_BYTES + memory.total_bytes,
         time_s=float(time_s),
+        device=str(where),
+        memory=memory,
     )
+
+
+def _covariate_lines(job: JobPlan) -> list[str]:
+    if not job.covariates:
+        return []
+    return [f"  covariates  {', '.join(job.covariates)}: {job.n_covariate_columns} columns, the same for all units"]
 
 
 def _grouped(number: int) -> str:

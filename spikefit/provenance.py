@@ -21,6 +21,7 @@ from typing import Any
 from spikefit.addresses import is_address, without_credentials
 from spikefit.config import Config
 from spikefit.files import explain_os_error
+from spikefit.pieces import ShareDone
 from spikefit.spikes import SpikeTrains
 
 LOG_NAME = "spikefit.log"
@@ -70,6 +71,9 @@ class RunRecord:
         logger.info("spikefit %s: %s", version("spikefit"), " ".join(_command()))
         try:
             yield
+        except ShareDone:
+            logger.info("a share of this fit is done")
+            raise
         except BaseException as fault:
             logger.error("ended by %s: %s", type(fault).__name__, fault)
             raise
@@ -94,6 +98,7 @@ class RunRecord:
             "seed": self.config.run.seed,
             "config_sha256": hashlib.sha256(settings.encode()).hexdigest(),
             "input": _input(self.recording),
+            **covariate_files(self.config),
             **({"session": dict(session)} if session else {}),
             "started_utc": self._started,
             "finished_utc": _now(),
@@ -161,6 +166,14 @@ def fingerprint(path: Path) -> dict[str, Any]:
         name = file.relative_to(path).as_posix()
         whole.update(json.dumps([name, n_bytes, content]).encode())
     return {"bytes": size, "sha256": whole.hexdigest()}
+
+
+def covariate_files(config: Config) -> dict[str, Any]:
+    """The tables outside the recording from which covariates of the fit are read, under one key; nothing where there are none."""
+    places = {name: config.recording.covariates.get(name) for name in config.model.with_covariates}
+    files = {name: Path(place) for name, place in places.items() if place is not None}
+    found = {name: {"path": str(path), **fingerprint(path)} for name, path in files.items() if path.is_file()}
+    return {"covariate_files": found} if found else {}
 
 
 def _input(recording: str | Path | SpikeTrains) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -20,16 +19,21 @@ from spikefit.cli.options import SpikefitGroupCommand, json_option, quiet_and_ve
 from spikefit.cli.self_test import LEAST_CORRELATION, N_UNITS, run_self_test
 from spikefit.cli.show import echo_table
 from spikefit.cli.traps import disk_type, size, traps_in
+from spikefit.machine import memory_bytes
 
 PACKAGES = (
     "spikefit", "torch", "numpy", "scipy", "h5py", "neo", "nixio", "pynwb", "pydantic", "click", "pyyaml", "rich", "jinja2",
-    "matplotlib", "networkx", "safetensors",
+    "matplotlib", "networkx", "safetensors", "jaxtyping",
 )  # fmt: skip
 # What spikefit runs without: the module, what pip calls it, and what it adds.
 EXTRAS = (
     ("pandas", "pandas", "results as data frames"),
     ("hdf5plugin", "hdf5plugin", "HDF5 and NWB files compressed with blosc, zstd or lz4"),
     ("distributed", "spikefit[dask]", "batches on a Dask cluster"),
+    ("aiohttp", "spikefit[remote]", "recordings at https:// addresses"),
+    ("s3fs", "spikefit[s3]", "recordings at s3:// addresses"),
+    ("zarr", "spikefit[zarr]", "NWB in a Zarr folder"),
+    ("elephant", "spikefit[gpfa]", "GPFA beside the other baselines of a latent model"),
     ("sklearn", "scikit-learn", "the reference fits of the benchmarks"),
 )
 
@@ -63,7 +67,7 @@ def examine() -> dict[str, Any]:
     from spikefit.machine import usable_cores
 
     cores = os.cpu_count() or 1
-    memory, available = _memory_bytes()
+    memory, available = memory_bytes()
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -153,23 +157,3 @@ def _torch_cuda() -> str | None:
     import torch
 
     return torch.version.cuda
-
-
-def _memory_bytes() -> tuple[int | None, int | None]:
-    """All memory, and what is free for use; None where this system does not tell."""
-    total = available = None
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        # Pages that only cache files are free for use, too.
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                available = int(line.split()[1]) * 1024
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        # A container may be given less than the machine has.
-        with contextlib.suppress(OSError, ValueError):
-            most = int(Path(limit).read_text(encoding="ascii"))
-            total = most if total is None else min(total, most)
-            available = None if available is None else min(available, most)
-    return total, available

@@ -1,9 +1,7 @@
 """Hidden units of two results matched to one another.
 
-Hidden units have no names: `hidden-0` of one fit may be `hidden-2` of another. They are matched one to one so that the sum of
-their likeness is largest (the Hungarian method; Kuhn, Naval Research Logistics Quarterly 2, 1955). Likeness is the mean of two
-correlations: of the posterior activity over the time that both results cover, where they are of the same recording, and of what
-a spike of each does to the recorded units in common.
+How they are matched is said in `spikefit.alignment`. Activity is compared over the time that both results cover, where they are
+of the same recording, and effects on the recorded units in common.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikefit.comparison.couplings import correlation
+from spikefit.alignment import correlations, match, mean_likeness
 from spikefit.results import Result
 
 Floats = NDArray[np.float64]
@@ -52,19 +50,28 @@ def match_hidden(
     """
     if not first.n_hidden or not second.n_hidden:
         return []
-    from scipy.optimize import linear_sum_assignment
-
-    filters = _correlations(*_outputs(first, second, unit_ids))
+    filters = correlations(*_outputs(first, second, unit_ids))
     activity = np.full(filters.shape, np.nan)
     if same_recording:
         shared = _shared_activity(first, second)
         if shared is not None:
-            activity = _correlations(*shared)
-    both = np.stack([activity, filters])
-    n_known = np.isfinite(both).sum(axis=0)
-    likeness = np.where(n_known > 0, np.nansum(both, axis=0) / np.maximum(n_known, 1), np.nan)
-    rows, columns = linear_sum_assignment(np.nan_to_num(likeness, nan=-1.0), maximize=True)
-    names, others = first.unit_id[first.hidden_units], second.unit_id[second.hidden_units]
+            activity = correlations(*shared)
+    return matched(
+        list(first.unit_id[first.hidden_units]), list(second.unit_id[second.hidden_units]), activity, filters
+    )
+
+
+def matched(names: list[str], others: list[str], activity: Floats, filters: Floats) -> list[HiddenMatch]:
+    """Match by two tables of correlations, the best match first; those left over come last.
+
+    Args:
+        names: of the rows.
+        others: of the columns.
+        activity: correlations of what they did, NaN where not known.
+        filters: correlations of what they do to the recorded units.
+    """
+    likeness = mean_likeness(activity, filters)
+    rows, columns = match(likeness)
     matches = [
         HiddenMatch(names[a], others[b], float(activity[a, b]), float(filters[a, b]), float(likeness[a, b]))
         for a, b in zip(rows.tolist(), columns.tolist(), strict=True)
@@ -93,24 +100,37 @@ def _outputs(first: Result, second: Result, unit_ids: tuple[str, ...]) -> tuple[
 def _shared_activity(first: Result, second: Result) -> tuple[Floats, Floats] | None:
     """Posterior rates of both on the wider of the two bins, over the time that both cover; (hidden, bin)."""
     a, b = first.hidden, second.hidden
-    if a is None or b is None or not a.time_s.size or not b.time_s.size:
+    if a is None or b is None:
         return None
-    width_s = max(first.bin_width_s, second.bin_width_s)
-    start_s = min(float(a.time_s[0]), float(b.time_s[0]))
+    return on_shared_bins(
+        (a.time_s, first.bin_width_s, a.expected_count), (b.time_s, second.bin_width_s, b.expected_count)
+    )
+
+
+Binned = tuple[NDArray[np.floating[Any]], float, NDArray[np.floating[Any]]]
+
+
+def on_shared_bins(first: Binned, second: Binned) -> tuple[Floats, Floats] | None:
+    """Two series on the wider of their bins, over the time that both cover, (row, bin); None where that is too little.
+
+    Args:
+        first: start of each bin, bin width, both in seconds, and values (bin, row).
+        second: the same.
+    """
+    if not first[0].size or not second[0].size:
+        return None
+    width_s = max(first[1], second[1])
+    start_s = min(float(first[0][0]), float(second[0][0]))
     sums: list[tuple[NDArray[np.int64], Floats]] = []
-    for result, activity in ((first, a), (second, b)):
+    for time_s, bin_width_s, values in (first, second):
         # The middle of a bin tells which wider bin it belongs to; its start may lie a rounding error before an edge.
-        place = np.floor((activity.time_s + 0.5 * result.bin_width_s - start_s) / width_s).astype(np.int64)
+        place = np.floor((time_s + 0.5 * bin_width_s - start_s) / width_s).astype(np.int64)
         bins, at = np.unique(place, return_inverse=True)
-        summed = np.zeros((bins.size, result.n_hidden))
-        np.add.at(summed, at, np.asarray(activity.expected_count, dtype=np.float64))
+        summed = np.zeros((bins.size, values.shape[1]))
+        np.add.at(summed, at, np.asarray(values, dtype=np.float64))
         sums.append((bins, summed))
     (bins_a, counts_a), (bins_b, counts_b) = sums
     _, at_a, at_b = np.intersect1d(bins_a, bins_b, assume_unique=True, return_indices=True)
     if at_a.size < 3:
         return None
     return counts_a[at_a].T, counts_b[at_b].T
-
-
-def _correlations(a: Any, b: Any) -> Floats:
-    return np.array([[correlation(x, y) for y in b] for x in a])

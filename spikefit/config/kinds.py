@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
+from spikefit.config.terms import read_terms
 from spikefit.units_of_time import format_time, parse_time_s
 
 Interval = tuple[float | None, float | None]
@@ -220,6 +221,9 @@ Mapping = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("ROLE=P
 
 Covariates = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("NAME=PLACE,…")]
 
+# Covariates that enter a fit, each with its basis.
+Terms = Annotated[dict[str, str], BeforeValidator(read_terms), Hint("NAME=BASIS,…")]
+
 MOST_HIDDEN = 1000
 
 
@@ -332,12 +336,16 @@ def _read_memory(value: Any) -> str:
     return text
 
 
-def memory_mib(text: str) -> int:
-    """Memory as it is written (8GB), in whole MiB, rounded up."""
+def memory_bytes(text: str) -> int:
+    """Memory as it is written (8GB), in bytes, with 1024 to the step as clusters count."""
     match = _MEMORY.fullmatch(text.strip())
     assert match is not None
-    power = "kmgt".index(match[2].lower())
-    return max(1, -int(-float(match[1]) * 1024**power // 1024))
+    return int(float(match[1]) * 1024 ** (1 + "kmgt".index(match[2].lower())))
+
+
+def memory_mib(text: str) -> int:
+    """Memory as it is written (8GB), in whole MiB, rounded up."""
+    return max(1, -(-memory_bytes(text) // 1024**2))
 
 
 def _read_word(value: Any) -> str:

@@ -33,6 +33,7 @@ from spikefit.config.kinds import (
     Names,
     OnOff,
     Ridge,
+    Terms,
     TimeUnit,
 )
 
@@ -117,10 +118,24 @@ class ModelConfig(Section):
     common_drive_tau: Durations = Field(
         default=(0.1, 0.3, 1.0, 3.0), min_length=1, description="Time constants by which that activity is forgotten."
     )
+    with_covariates: Terms = Field(
+        default={},
+        description="Covariates that drive the units, with or without a basis: speed, direction=cyclic:2, speed=b-spline:5, "
+        "speed=lags:4:500ms; drift and time-in-trial are always there.",
+    )
+    covariate_gaps: Literal["refuse", "leave-out"] = Field(
+        default="refuse",
+        description="Where a covariate is not known in some bins: refuse the fit, or leave these bins out of it.",
+    )
     posterior: Literal["forward-backward", "forward", "forward-self"] = Field(
         default="forward-backward",
         description="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones "
         "only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
+    )
+    pair_mask: Annotated[str | None, Hint("CSV")] = Field(
+        default=None,
+        description="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones "
+        "are not penalised.",
     )
     hidden_sign: Literal["any", "excitatory", "inhibitory"] = Field(
         default="any",
@@ -192,6 +207,10 @@ class RunConfig(Section):
         le=4096,
         description="CPU threads; where not given, one for small recordings and all cores for large ones.",
     )
+    memory_limit: Memory | None = Field(
+        default=None,
+        description="Most memory that the arrays of a fit may take (8GB), on the GPU where it runs on one; three quarters of what is free where not given.",
+    )
     checkpoint_every: Duration = Field(default=60.0, description="Time between checkpoints.")
     figures: FigureFormats = Field(
         default=("png",), description="Formats of the figures: some of png, svg and pdf with commas between, or none."
@@ -220,6 +239,21 @@ class ChecksConfig(Section):
     )
     outlier_rate_factor: NotAFlag[float] = Field(
         default=100.0, gt=1, description="Warn of units that fire this many times above the median unit."
+    )
+    max_repeated_share: NotAFlag[float] = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Warn where more than this share of all spikes stands at the very time of the spike before.",
+    )
+    min_time_s: NotAFlag[float] = Field(
+        default=0.0,
+        description="Warn of spikes before this time, in seconds, where the file does not say that it was recording then.",
+    )
+    unix_time_s: NotAFlag[float] = Field(
+        default=1e8,
+        gt=0,
+        description="Times above this many seconds (as UNIX time, in 1973) count from a date, not from the start of a recording.",
     )
     identical_share: NotAFlag[float] = Field(
         default=0.9,
@@ -306,6 +340,10 @@ class BatchConfig(Section):
     )
     executor: Literal["local", "dask", "slurm"] = Field(
         default="local", description="Where jobs run: on this computer, a Dask cluster or Slurm."
+    )
+    spread: bool = Field(
+        default=False,
+        description="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
     )
     jobs: Annotated[int | None, Hint("N")] = Field(
         default=None,

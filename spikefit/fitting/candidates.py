@@ -19,6 +19,7 @@ from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import Blocks, choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.training import Trained
 from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import train_candidate
 from spikefit.fitting.without_hidden import fit_observed
@@ -90,7 +91,7 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
         heldout=heldout,
         blocks=describe_blocks(heldout, problem.mean_count),
         observed=fit,
-        nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)},
+        nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.inputs)},
         asked=settings.hidden,
         plain=(design, fit),
     )
@@ -100,15 +101,19 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
     if max(out.asked) > 0 and problem.common_drive is not None:
         # Hidden units start from what couplings alone leave unexplained.
         out.plain = fit_observed(problem, problem.split.train, hooks, None, common_drive=False)
-    for n_hidden in sorted({h for h in out.asked if h > 0}):
-        out.trained[n_hidden] = train_candidate(problem, n_hidden, *out.plain, hooks)
-        out.nats[n_hidden] = poglm_nats(out.trained[n_hidden].scored, heldout)
+    with_hidden = sorted({h for h in out.asked if h > 0})
+    trained = hooks.spread(
+        "hidden", lambda n_hidden: train_candidate(problem, n_hidden, *out.plain, hooks), with_hidden
+    )
+    out.trained = dict(zip(with_hidden, trained, strict=True))
+    out.nats |= {n_hidden: poglm_nats(candidate.scored, heldout) for n_hidden, candidate in out.trained.items()}
     return out
 
 
 def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Array]:
     """Couplings of a fit without hidden units summed over lags, and their standard errors; (post, pre) each."""
     settings, basis = problem.settings, problem.basis.to(design.device)
-    errors, _ = connectivity_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    errors, _ = connectivity_errors(design, fit, basis, ridge=ridge, link=settings.link, free=free)
     filters = filters_from_weights(fit.weights[:, : design.n_couplings], basis.double())
     return filters.sum(-1).cpu().numpy(), errors.cpu().numpy()

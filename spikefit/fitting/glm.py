@@ -19,10 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikefit.fitting.design import Design
+from spikefit.fitting.products import Weights
 from spikefit.models.link import LINKS, inverse_link
 
 MEMORY = 8  # pairs that the L-BFGS remembers
@@ -37,6 +38,19 @@ MOST_HALVINGS = 30
 
 
 @dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigenvalues and eigenvectors of the features' covariance, from part of the bins.
+
+    Attributes:
+        scales: ascending; (feature,).
+        rotation: in columns; (feature, feature).
+    """
+
+    scales: Float[Tensor, " feature"]
+    rotation: Float[Tensor, "feature feature"]
+
+
+@dataclass(frozen=True, eq=False)
 class GLMFit:
     """The optimum of the penalised log-likelihood.
 
@@ -46,6 +60,7 @@ class GLMFit:
         decrement: estimated distance of each unit to its optimum, in nats; (unit,).
         converged: whether every unit came within the tolerance.
         objective: penalised log-likelihood in nats after each iteration, summed over units.
+        spectrum: of the features, so that a fit that starts from this one need not find it again.
     """
 
     weights: Float[Tensor, "unit feature"]
@@ -53,12 +68,14 @@ class GLMFit:
     decrement: Float[Tensor, " unit"]
     converged: bool
     objective: list[float] = field(default_factory=list)
+    spectrum: Spectrum | None = None
 
 
 def fit_glm(
     design: Design,
     *,
-    ridge: float,
+    ridge: float | Float[Tensor, "unit feature"],
+    free: Bool[Tensor, "unit feature"] | None = None,
     link: str = "softplus",
     tolerance_nats: float = 2e-3,
     max_iterations: int = 200,
@@ -69,7 +86,9 @@ def fit_glm(
 
     Args:
         design: features and counts.
-        ridge: penalty `ridge / 2 · Σ weights²` in nats on the whole data; baselines are free.
+        ridge: penalty `ridge / 2 · Σ weights²` in nats on the whole data, the same for all weights or one for each; baselines
+            are free.
+        free: which weights may differ from zero; None for all. The others are exactly zero.
         link: `softplus` or `exp`, which make the problem convex, or `sigmoid`, which does so where few bins expect more
             than half the ceiling: beyond, what is found is an optimum, not always the highest one.
         tolerance_nats: a unit is done when its Newton decrement is below this.
@@ -77,50 +96,74 @@ def fit_glm(
         start: where to start, for example the fit to a part of the same recording.
         on_iteration: called with the iteration, the objective and the largest decrement.
     """
-    solver = _Solver(design, ridge, link)
+    known = None if start is None else start.spectrum
+    solver = design.within_memory(lambda: Solver(design, ridge, link, free, known))
     return solver.run(tolerance_nats, max_iterations, start, on_iteration)
 
 
 def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -> Float[Tensor, " unit"]:
     """Log-likelihood of every unit in nats, summed over the design's bins, without the penalty; counts' factorials included."""
     weights, baseline = fit.weights.to(design.dtype), fit.baseline.to(design.dtype)
-    total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
-    for features, counts in design.blocks():
-        expected, _ = LINKS[link](torch.addmm(baseline[:, None], weights, features))
-        terms = torch.xlogy(counts, expected) - expected - torch.lgamma(counts + 1)
-        total += terms.sum(1, dtype=torch.float64)
-    return total
+
+    def add_up() -> Tensor:
+        total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
+        arranged = Weights(weights)
+        for products, unit, bin_, count in design.spikes():
+            expected, _ = LINKS[link](products.drive(arranged, baseline))
+            total -= expected.sum(1, dtype=torch.float64)
+            at_spikes = count.double() * expected[unit, bin_].double().log() - torch.lgamma(count.double() + 1)
+            total.index_add_(0, unit, at_spikes)
+        return total
+
+    return design.within_memory(add_up)
 
 
-class _Solver:
-    def __init__(self, design: Design, ridge: float, link: str) -> None:
-        self.design, self.ridge, self.link, self.link_name = design, ridge, LINKS[link], link
-        self._prepare()
+class Solver:
+    """The work of `fit_glm`.
 
-    def _prepare(self) -> None:
+    A weight that is not free has no gradient and no part in a direction. The shared matrix is used between two such
+    projections, P M P: symmetric, and positive definite on the free weights, so L-BFGS may start from it, whatever
+    each unit's own mask is. An information matrix of a unit's own is that of its free weights alone.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        ridge: float | Tensor,
+        link: str,
+        free: Tensor | None = None,
+        spectrum: Spectrum | None = None,
+    ) -> None:
+        self.design, self.ridge, self.link, self.link_name, self.free = design, ridge, LINKS[link], link, free
+        self._prepare(spectrum)
+
+    def ridge_of(self, units: Tensor) -> float | Tensor:
+        """Penalties of some units' weights."""
+        return self.ridge[units] if isinstance(self.ridge, Tensor) else self.ridge
+
+    def hold(self, values: Tensor, units: Tensor) -> Tensor:
+        """Put zeros, in place, where some units' weights are not free; (unit, feature and more behind)."""
+        if self.free is not None:
+            values[:, : self.design.n_features].mul_(self.free[units])
+        return values
+
+    def _prepare(self, spectrum: Spectrum | None) -> None:
         """Feature means and counts from every bin, the Gram matrix from as many blocks as it needs."""
         d = self.design
-        total = torch.zeros(d.n_features, dtype=torch.float64, device=d.device)
-        counts_total = torch.zeros(d.n_units, dtype=torch.float64, device=d.device)
-        for features, counts in d.blocks():
-            total += features.sum(1, dtype=torch.float64)
-            counts_total += counts.sum(1, dtype=torch.float64)
-        self.mean = total / d.n_bins
-        self.mean_count = counts_total / d.n_bins
-        every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
-        gram, n_seen = torch.zeros(d.n_features, d.n_features, dtype=torch.float64, device=d.device), 0
-        centre = self.mean.to(d.dtype)[:, None]
-        for features, _ in d.blocks(every):
-            # Centred before the product: μμᵀ subtracted afterwards would cost float32 its digits.
-            centred = features - centre
-            gram += centred @ centred.T
-            n_seen += features.shape[1]
-        scales, self.rotation = torch.linalg.eigh(gram / n_seen)
+        self.mean = d.feature_sums() / d.n_bins
+        self.mean_count = d.count_sums() / d.n_bins
+        if spectrum is None or len(spectrum.scales) != d.n_features:
+            every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
+            gram, n_seen = d.gram(self.mean, every)
+            spectrum = Spectrum(*torch.linalg.eigh(gram / n_seen))
+        self.spectrum, self.rotation, scales = spectrum, spectrum.rotation, spectrum.scales
         r = self.mean_count.clamp(min=0.5 / d.n_bins)
         self.start_drive = inverse_link(self.link_name, r)
         expected, slope = self.link(self.start_drive)
         information = slope.square() / expected
-        self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + self.ridge
+        # With unequal penalties the shared matrix takes their mean; it need not be exact.
+        ridge = self.ridge.mean(1, keepdim=True) if isinstance(self.ridge, Tensor) else self.ridge
+        self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + ridge
         self.curvature = self.curvature.clamp(min=1e-6 * self.curvature.max())
         self.baseline_curvature = information * d.n_bins
         self.own: Tensor | None = None
@@ -128,6 +171,15 @@ class _Solver:
 
     def give_own_curvature(self, params: Tensor, units: Tensor) -> bool:
         """Factor the Fisher information of some units at their present parameters; False where it would cost too much."""
+        information = self.information_of(params, units)
+        if information is None:
+            return False
+        self.own = torch.linalg.cholesky(information)
+        self.own_row[units] = torch.arange(len(units), device=self.design.device)
+        return True
+
+    def information_of(self, params: Tensor, units: Tensor) -> Float[Tensor, "unit row column"] | None:
+        """Fisher information and penalty of some units' free weights and drive; None where it would cost too much."""
         d = self.design
         size = d.n_features + 1
         every = max(1, d.n_bins // (OWN_BINS_PER_FEATURE * size))
@@ -135,7 +187,13 @@ class _Solver:
             float(len(units)) * (d.n_bins / every) * size**2 > MOST_OWN_MULTIPLICATIONS
             or 8 * len(units) * size**2 > MOST_OWN_BYTES
         ):
-            return False
+            return None
+        return d.within_memory(lambda: self._information(params, units, every))
+
+    def _information(self, params: Tensor, units: Tensor, every: int) -> Tensor:
+        """The units' information matrices; (unit, feature + 1, feature + 1)."""
+        d = self.design
+        size = d.n_features + 1
         weights64, drive64 = params[units, :-1], params[units, -1]
         offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
         centre = self.mean.to(d.dtype)[:, None]
@@ -151,27 +209,34 @@ class _Solver:
             n_seen += features.shape[1]
         information *= d.n_bins / n_seen
         diagonal = information.diagonal(dim1=1, dim2=2)
-        diagonal[:, :-1] += self.ridge
+        diagonal[:, :-1] += self.ridge_of(units)
         diagonal += 1e-6 * diagonal.amax(1, keepdim=True)
-        self.own = torch.linalg.cholesky(information)
-        self.own_row[units] = torch.arange(len(units), device=d.device)
-        return True
+        if self.free is not None:
+            free = torch.nn.functional.pad(self.free[units].to(information), (0, 1), value=1.0)
+            information *= free[:, :, None] * free[:, None, :]
+            diagonal += 1 - free
+        return information
 
     def evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         """Penalised negative log-likelihood in nats and its gradient, for some units; counts' factorials left out.
 
         `params` is (unit, feature + 1): weights on centred features, then the drive at the mean features.
         """
+        return self.design.within_memory(lambda: self._evaluate(params, units))
+
+    def _evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         d = self.design
         weights64, drive64 = params[:, :-1], params[:, -1]
         weights = weights64.to(d.dtype)
-        offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
-        value = 0.5 * self.ridge * weights64.square().sum(1)
+        offset = (drive64 - weights64 @ self.mean).to(d.dtype)
+        ridge = self.ridge_of(units)
+        value = 0.5 * (ridge * weights64.square()).sum(1)
         gradient = torch.zeros_like(params)
         row_of = torch.full((d.n_units,), -1, device=d.device)
         row_of[units] = torch.arange(len(units), device=d.device)
-        for features, _, unit, bin_, count in d.spikes():
-            expected, slope = self.link(torch.addmm(offset, weights, features))
+        arranged = Weights(weights)
+        for products, unit, bin_, count in d.spikes():
+            expected, slope = self.link(products.drive(arranged, offset))
             row = row_of[unit]
             if len(units) < d.n_units:
                 mine = row >= 0
@@ -182,11 +247,11 @@ class _Solver:
             # d/d drive of (f − x log f) is slope · (1 − x/f); the second part lives where there are spikes.
             residual = slope.clone() if slope is expected else slope
             residual[row, bin_] *= 1 - count / at_spikes
-            gradient[:, :-1] += (residual @ features.T).double()
+            gradient[:, :-1] += products.against(residual).double()
             gradient[:, -1] += residual.sum(1, dtype=torch.float64)
         gradient[:, :-1] -= gradient[:, -1:] * self.mean
-        gradient[:, :-1] += self.ridge * weights64
-        return value, gradient
+        gradient[:, :-1] += ridge * weights64
+        return value, self.hold(gradient, units)
 
     def precondition(self, gradient: Tensor, units: Tensor) -> Tensor:
         if self.own is not None:
@@ -196,7 +261,19 @@ class _Solver:
         out = torch.empty_like(gradient)
         out[:, :-1] = (rotated / self.curvature[units]) @ self.rotation.T
         out[:, -1] = gradient[:, -1] / self.baseline_curvature[units]
-        return out
+        return self.hold(out, units)
+
+    def begin(self, start: GLMFit | None) -> Float[Tensor, "unit parameter"]:
+        """Where to start: from another fit, or from constant rates."""
+        d = self.design
+        params = torch.zeros(d.n_units, d.n_features + 1, dtype=torch.float64, device=d.device)
+        if start is None:
+            params[:, -1] = self.start_drive
+        else:
+            params[:, :-1] = start.weights
+            params[:, -1] = start.baseline + start.weights @ self.mean
+            self.hold(params, torch.arange(d.n_units, device=d.device))
+        return params
 
     def run(
         self,
@@ -207,12 +284,7 @@ class _Solver:
     ) -> GLMFit:
         d = self.design
         everyone = torch.arange(d.n_units, device=d.device)
-        params = torch.zeros(d.n_units, d.n_features + 1, dtype=torch.float64, device=d.device)
-        if start is None:
-            params[:, -1] = self.start_drive
-        else:
-            params[:, :-1] = start.weights
-            params[:, -1] = start.baseline + start.weights @ self.mean
+        params = self.begin(start)
         value, gradient = self.evaluate(params, everyone)
         decrement = torch.full_like(value, torch.inf)
         memory = _Memory(d.n_units)
@@ -244,6 +316,7 @@ class _Solver:
             decrement=decrement,
             converged=bool((decrement <= 10 * tolerance).all()),
             objective=objective,
+            spectrum=self.spectrum,
         )
 
     def _search(

@@ -10,14 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from spikefit.errors import NotConvergedError
+from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import elbo, hard_draws
+from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.hidden_draws import EstimatorDraws
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.models.window_draws import WindowDraws, window_seed
 from spikefit.prob.protocol import Draws, Estimator
 
 MOST_STEPS = 64  # an epoch is one pass, or this many steps where a pass would take more
@@ -39,14 +42,18 @@ class LoopSettings:
         n_draws: Monte-Carlo draws per window and step.
         ridge: penalty `ridge / 2 · Σ couplings²` in nats on the whole training data.
         batch_windows: windows per step.
+        part_windows: windows computed at a time; their gradients add up to that of the step.
         hidden_sign: held for what hidden units do to others: `any`, `excitatory` or `inhibitory`.
+        structure: what is held of the couplings between recorded units; None where nothing is.
     """
 
     learning_rate: float
     n_draws: int
     ridge: float
     batch_windows: int
+    part_windows: int = 8
     hidden_sign: str = "any"
+    structure: Structure | None = None
 
 
 class _Diverged(Exception):
@@ -91,6 +98,7 @@ class Loop:
         self.model, self.windows, self.estimator, self.settings = model, windows, estimator, settings
         self.generator, self.shuffle, self.name_unit = generator, shuffle, name_unit
         self.rate_scale, self.excitatory = 1.0, excitatory
+        self.part_windows = settings.part_windows
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         self.optimizer.zero_grad()
 
@@ -127,23 +135,48 @@ class Loop:
         parts = order.split(self.settings.batch_windows)[:MOST_STEPS]
         total = self.model.baseline.new_zeros(self.model.n_restarts)
         n_scored = 0
-        draw = _GuardedDraws(self.estimator, self.model.family, self.settings.n_draws, self.generator)
         for step, which in enumerate(parts):
             share = start_rate + (stop_rate - start_rate) * (step + 0.5) / len(parts)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.settings.learning_rate * self.rate_scale * share
-            batch = self.windows.batch(which)
-            bound = elbo(self.model, batch, draw)
-            by_restart = bound.total.mean(0).sum(0)
-            # Restarts share no parameter, so the gradient of their sum is each one's own.
-            loss = -(by_restart.sum() + bound.correction) / batch.n_scored + self._penalty()
-            self.optimizer.zero_grad()
-            loss.backward()
+            seed = int(torch.randint(2**62, (), generator=self.shuffle))
+            total += self.add_gradients(which, seed)
             self.optimizer.step()
             self._hold_signs()
-            total += by_restart.detach()
-            n_scored += batch.n_scored
+            self._hold_structure()
+            n_scored += self.windows.n_scored(which)
         return total / n_scored
+
+    def add_gradients(self, which: Int[Tensor, " window"], seed: int) -> Float[Tensor, " restart"]:
+        """Leave the gradients of a step in the parameters, and give the bound summed over its windows.
+
+        However many windows are computed at a time, each has the draws that belong to it and the sum is the same.
+
+        Args:
+            which: windows of the step.
+            seed: of its draws.
+        """
+        what = "a training step"
+        total, self.part_windows = halving(
+            lambda size: self._accumulate(which, seed, size), self.part_windows, what=what
+        )
+        return total
+
+    def _accumulate(self, which: Tensor, seed: int, part_windows: int) -> Tensor:
+        self.optimizer.zero_grad()
+        n_scored = self.windows.n_scored(which)
+        total = self.model.baseline.new_zeros(self.model.n_restarts)
+        for part in which.split(part_windows):
+            bound = elbo(self.model, self.windows.batch(part), WindowDraws(self._draws, _seeds(seed, part)))
+            by_restart = bound.total.mean(0).sum(0)
+            # Restarts share no parameter, so the gradient of their sum is each one's own.
+            (-(by_restart.sum() + bound.correction) / n_scored).backward()
+            total += by_restart.detach()
+        self._penalty().backward()
+        return total
+
+    def _draws(self, generator: torch.Generator) -> EstimatorDraws:
+        return _GuardedDraws(self.estimator, self.model.family, self.settings.n_draws, generator)
 
     @torch.no_grad()
     def _hold_signs(self) -> None:
@@ -162,8 +195,16 @@ class Loop:
         to_hidden.clamp_(low, high)
         own.copy_(kept)
 
+    @torch.no_grad()
+    def _hold_structure(self) -> None:
+        if self.settings.structure is not None:
+            self.settings.structure.hold(self.model.visible_weights, self.model.basis.shape[1])
+
     def _penalty(self) -> Tensor:
-        squares = self.model.visible_weights.square().sum() + self.model.hidden_weights.square().sum()
+        visible = self.model.visible_weights
+        squares = visible.square().sum() + self.model.hidden_weights.square().sum()
+        if self.settings.structure is not None:
+            squares = squares - self.settings.structure.unpenalised(visible, self.model.basis.shape[1])
         return 0.5 * self.settings.ridge * squares / self.windows.n_bins
 
     def _finite(self) -> bool:
@@ -206,12 +247,20 @@ class Loop:
                 self.optimizer.state.pop(parameter)
 
 
+def _seeds(seed: int, windows: Tensor) -> list[int]:
+    return [window_seed(seed, window) for window in windows.tolist()]
+
+
 @torch.no_grad()
 def judge(model: POGLMNetwork, windows: Windows, *, n_draws: int = JUDGE_DRAWS) -> Float[Tensor, "window restart"]:
     """The bound in nats on every window, by whole hidden counts drawn from one fixed seed; factorials left out."""
-    generator = torch.Generator(model.basis.device).manual_seed(JUDGE_SEED)
-    n_windows = max(1, JUDGE_BATCH_BINS // max(1, windows.core))
-    parts = [
-        elbo(model, batch, hard_draws(model, n_draws, generator)).total.mean(0) for batch in windows.batches(n_windows)
-    ]
-    return torch.cat(parts).double().cpu()
+
+    def look(n_windows: int) -> Tensor:
+        parts = []
+        for which in torch.arange(len(windows)).split(n_windows):
+            draws = WindowDraws(lambda g: hard_draws(model, n_draws, g), _seeds(JUDGE_SEED, which))
+            parts.append(elbo(model, windows.batch(which), draws).total.mean(0))
+        return torch.cat(parts).double().cpu()
+
+    values, _ = halving(look, max(1, JUDGE_BATCH_BINS // max(1, windows.core)), what="judging a fit")
+    return values

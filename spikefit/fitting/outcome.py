@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.alignment import Stability
 from spikefit.fitting.expected import Judged
 from spikefit.fitting.long_lags import LongLags
 from spikefit.fitting.problem import Problem
@@ -41,6 +42,8 @@ class FittedNetwork:
         surrogates: couplings of recordings in which nothing is coupled, where they were asked for or needed.
         surrogates_refused: why there are none, where the fit would have needed them.
         long_lags: couplings at lags too long for a synapse, where they were asked for.
+        covariate_std_error: of the covariates' weights and of their curves' points, (post, column + point); None where there are none.
+        stability: how far other restarts agree with the hidden units, where there were some.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
@@ -55,10 +58,12 @@ class FittedNetwork:
     notes: tuple[str, ...] = ()
     h0_connectivity: Array | None = None
     filter_std_error: Array | None = None
+    covariate_std_error: Array | None = None
     judged: Judged | None = None
     surrogates: Surrogates | None = None
     surrogates_refused: str | None = None
     long_lags: LongLags | None = None
+    stability: Stability | None = None
 
     @property
     def n_hidden(self) -> int:

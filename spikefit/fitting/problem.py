@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,15 +19,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
-from spikefit.fitting.split import Split, split_bins
+from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
+from spikefit.fitting.split import Split, only_where, split_bins
+from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
+from spikefit.pair_rules import PairRule, pair_tables
+from spikefit.pieces import Spread, one_by_one
 from spikefit.spikes import Counts
 
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
 HELDOUT_CORE_BINS = 2000
+FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
+STEPS_PER_PASS = 20
+NOT_IDENTITY = {  # settings that a checkpoint does not depend on
+    "hidden",
+    "hidden_auto",
+    "memory_limit",
+    "surrogates",
+    "n_surrogates",
+    "surrogates_below",
+    "long_lags",
+    "workers",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,8 @@ class FitSettings:
     fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
     where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
     (None: all cores).
+    fit without them, and `hidden` is (0,). `memory_limit` is in bytes, None where it shall follow from what is free; it
+    changes no number.
     """
 
     hidden: tuple[int, ...]
@@ -64,10 +83,8 @@ class FitSettings:
     surrogates_below: int = 0
     long_lags: bool = False
     workers: int | None = None
-
-
-# What changes no fit, and so no checkpoint.
-_BESIDE_THE_FIT = {"hidden", "hidden_auto", "surrogates", "n_surrogates", "surrogates_below", "long_lags", "workers"}
+    pair_rules: tuple[PairRule, ...] = ()
+    memory_limit: int | None = None
 
 
 @dataclass
@@ -82,6 +99,7 @@ class Hooks:
         resume: go on from the checkpoints in the folder, where there are some.
         stop: raises when the run shall stop; called between epochs, after a checkpoint has been written.
         should_stop: whether the run shall stop.
+        spread: does the independent pieces of the fit; see `spikefit.pieces`.
     """
 
     stage: Callable[[str, float | None], None] = lambda stage, total: None
@@ -91,6 +109,7 @@ class Hooks:
     resume: bool = False
     should_stop: Callable[[], bool] = lambda: False
     stop: Callable[[], None] = lambda: None
+    spread: Spread = one_by_one
     last_checkpoint: float = field(default_factory=time.monotonic)
 
 
@@ -107,8 +126,12 @@ class Problem:
         unit_ids: of the visible units.
         mean_count: mean spikes per training bin of every unit, above zero; float64 on the CPU.
         identity: what the fit depends on, as texts that two equal runs share.
+        memory: what is made at a time.
         common_drive: kernels of the population's traces; None where the fit has none.
         traces: of the common drive in every bin of the recording, (trace, bin); None where the fit has none.
+        covariates: standardised columns in every bin of the recording, (column, bin); None where the fit has none.
+        covariate_rows: weighted sums of the columns' weights whose errors are wanted, (row, column); None where the fit has none.
+        structure: what is known of the couplings beforehand; None where nothing is.
     """
 
     counts: Tensor
@@ -119,8 +142,23 @@ class Problem:
     unit_ids: tuple[str, ...]
     mean_count: Tensor
     identity: dict[str, str]
+    memory: MemoryPlan
     common_drive: CommonDrive | None = None
     traces: Tensor | None = None
+    structure: Structure | None = None
+    covariates: Tensor | None = None
+    covariate_rows: Tensor | None = None
+
+    @functools.cached_property
+    def inputs(self) -> Tensor | None:
+        """All that drives the fit without hidden units beside couplings: traces of the common drive, then covariates."""
+        parts = [part for part in (self.traces, self.covariates) if part is not None]
+        return torch.cat(parts) if parts else None
+
+    @property
+    def n_covariates(self) -> int:
+        """Columns of covariates."""
+        return 0 if self.covariates is None else len(self.covariates)
 
     @property
     def ridge(self) -> float:
@@ -140,7 +178,13 @@ class Problem:
     def windows(self, ranges: NDArray[np.int64], core: int) -> Windows:
         """Windows over some scored ranges, their cores of at most `core` bins."""
         return Windows(
-            self.counts, self.segment_offsets, ranges, context=self.context, core_bins=core, dtype=self.basis.dtype
+            self.counts,
+            self.segment_offsets,
+            ranges,
+            context=self.context,
+            core_bins=core,
+            dtype=self.basis.dtype,
+            covariates=self.covariates,
         )
 
     @functools.cached_property
@@ -165,6 +209,8 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         settings.basis, window_s=settings.window_s, bin_width_s=counts.bin_width_s, n_functions=settings.n_functions
     )
     split = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=settings.heldout, seed=settings.seed)
+    if counts.covariates is not None and not counts.covariates.known.all():
+        split = only_where(split, counts.covariates.known)
     # Stored unit after unit, so the transpose is the memory as it lies; torch has few unsigned types.
     by_unit = counts.counts.T
     if by_unit.dtype != np.uint8:
@@ -177,10 +223,15 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     mean_count = mean_count.clamp(min=0.5) / max(1, split.n_train)
     if settings.link == "sigmoid":
         _check_ceiling(counts, mean_count)
-    content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).tobytes())
+    content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).data)
     content.update(counts.segment_offsets.tobytes())
+    covariates = None
+    if counts.covariates is not None:
+        covariates = torch.from_numpy(np.ascontiguousarray(counts.covariates.values.T)).to(device)
+        content.update(covariates.cpu().numpy().tobytes())
+        content.update(counts.covariates.known.tobytes())
     identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
-    identity |= {name: repr(value) for name, value in vars(settings).items() if name not in _BESIDE_THE_FIT}
+    identity |= {name: repr(value) for name, value in vars(settings).items() if name not in NOT_IDENTITY}
     dtype = torch.float32
     common_drive = traces = None
     if settings.common_drive_s:
@@ -195,9 +246,50 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         unit_ids=counts.unit_ids,
         mean_count=mean_count,
         identity=identity,
+        memory=plan_memory(fit_size(counts, settings, basis.shape), memory_limit(device, settings.memory_limit)),
         common_drive=common_drive,
         traces=traces,
+        covariates=covariates,
+        covariate_rows=None if counts.covariates is None else torch.from_numpy(counts.covariates.rows),
+        structure=_structure(settings, counts.unit_ids, device),
     )
+
+
+def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.device) -> Structure | None:
+    if not settings.pair_rules:
+        return None
+    forbidden, required = (torch.from_numpy(table) for table in pair_tables(settings.pair_rules, unit_ids))
+    return Structure(forbidden, required).to(device)
+
+
+def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:
+    """What the memory of a fit depends on; `basis` is the shape of the basis, (lag, basis)."""
+    n_hidden = max(settings.hidden)
+    return FitSize(
+        n_units=counts.n_units,
+        n_bins=counts.n_bins,
+        n_spikes=int(counts.counts.sum(dtype=np.int64)),
+        count_bytes=counts.counts.itemsize,
+        n_lags=basis[0],
+        n_functions=basis[1],
+        n_traces=len(settings.common_drive_s) + (0 if counts.covariates is None else counts.covariates.n_columns),
+        n_hidden=n_start(n_hidden) if n_hidden else 0,
+        n_restarts=settings.restarts,
+        n_draws=settings.n_draws,
+        core_bins=CORE_BINS,
+        batch_windows=batch_windows(counts.n_bins, CORE_BINS),
+    )
+
+
+def batch_windows(n_train: int, core: int) -> int:
+    """Training windows of one step: a pass takes about twenty steps, within bounds."""
+    batch_bins = min(max(n_train // STEPS_PER_PASS, FEWEST_BATCH_BINS), MOST_BATCH_BINS)
+    return max(1, batch_bins // max(1, core))
+
+
+def n_start(n_hidden: int) -> int:
+    """Hidden units to start with, so that `n_hidden` true ones are found."""
+    return n_hidden + max(2, math.ceil(0.6 * n_hidden))
 
 
 def _check_ceiling(counts: Counts, mean_count: Tensor) -> None:

@@ -26,6 +26,7 @@ from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.moved_spikes import mover
 from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.common_drive import CommonDrive
 from spikefit.models.coupling import history_features
 from spikefit.models.link import LINKS
@@ -201,7 +202,8 @@ class MovedResponses:
     """
 
     def __init__(self, problem: Problem, design: Design, *, common_drive_of_others: bool = True) -> None:
-        self.design, self.ridge, self.link = design, problem.ridge, LINKS[problem.settings.link]
+        self.design, self.link = design, LINKS[problem.settings.link]
+        self.ridge, self.free = weight_rules(problem, design, problem.ridge)
         self.basis = problem.basis.to(design.device)
         self.n_functions = self.basis.shape[1]
         n_units = design.n_units
@@ -253,7 +255,7 @@ class MovedResponses:
         weights = params[:, :-1]
         gradient = torch.zeros_like(params)
         gradient[:, :-1] = self.ridge * weights
-        value = 0.5 * self.ridge * weights.square().sum(1)
+        value = 0.5 * (self.ridge * weights.square()).sum(1)
         filters = self._own_filters(params)
         by_lag = torch.zeros(filters.shape, dtype=torch.float64, device=filters.device)
         for number, block in enumerate(self._blocks(moved)):
@@ -272,7 +274,9 @@ class MovedResponses:
             if block.traces is not None:
                 self._on_traces(gradient).sub_((block.traces @ residual[..., None])[..., 0])
         by_function = by_lag @ self.basis.double()
-        gradient[self.units, self.own] = by_function + self.ridge * weights[self.units, self.own]
+        gradient[self.units, self.own] = by_function + (self.ridge * weights)[self.units, self.own]
+        if self.free is not None:
+            gradient[:, :-1] *= self.free
         return value, gradient
 
     def information(self, params: Tensor, moved: Tensor) -> Tensor:
@@ -298,6 +302,10 @@ class MovedResponses:
         diagonal = total.diagonal(dim1=1, dim2=2)
         diagonal[:, :-1] += self.ridge
         diagonal += 1e-9 * diagonal.amax(1, keepdim=True)
+        if self.free is not None:
+            free = torch.nn.functional.pad(self.free.to(total), (0, 1), value=1.0)
+            total *= free[:, :, None] * free[:, None, :]
+            diagonal += 1 - free
         return torch.linalg.cholesky(total)
 
     def fit_reference(self, moved: Tensor, fit: GLMFit) -> None:
@@ -336,8 +344,15 @@ class MovedResponses:
 
     def _errors(self) -> Tensor:
         """Standard errors of the couplings summed over lags; (post, pre)."""
-        errors = [torch.linalg.solve_triangular(factor, self.sums, upper=False).norm(dim=0) for factor in self.factors]
+        errors = []
+        for unit, factor in enumerate(self.factors):
+            sums = self.sums if self.free is None else self._free_sums(unit)
+            errors.append(torch.linalg.solve_triangular(factor, sums, upper=False).norm(dim=0))
         return torch.stack(errors)
+
+    def _free_sums(self, unit: int) -> Tensor:
+        assert self.free is not None
+        return torch.cat([self.sums[:-1] * self.free[unit][:, None], self.sums[-1:]])
 
     def steps_needed(self, moved: Tensor) -> tuple[int, float]:
         """Newton steps from the reference after which one more hardly moves the z-scores, and how far it moves them."""

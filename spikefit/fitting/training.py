@@ -39,11 +39,6 @@ BEHIND_IN_ERRORS = 2.0
 PRUNING_WINDOWS = 12
 
 
-def n_start(n_hidden: int) -> int:
-    """Hidden units to start with, so that `n_hidden` true ones are found."""
-    return n_hidden + max(2, math.ceil(0.6 * n_hidden))
-
-
 @dataclass
 class TrainingState:
     """Where training stands, beside the tensors; plain values only."""
@@ -69,12 +64,14 @@ class Trained:
         reported: the same after the polish on all bins.
         converged: whether the held-out bound had stopped rising.
         history: series over epochs.
+        others: restarts that were left behind, as they were when they were; each may have more hidden units.
     """
 
     scored: POGLMNetwork
     reported: POGLMNetwork
     converged: bool
     history: dict[str, list[float]]
+    others: tuple[POGLMNetwork, ...] = ()
 
 
 Checkpoint = Callable[[dict[str, Tensor], dict[str, Any]], None]
@@ -121,6 +118,8 @@ class Training:
         self.best: Float[Tensor, "window restart"] | None = None
         self.best_model: POGLMNetwork | None = None
         self.scored: POGLMNetwork | None = None
+        # What other restarts found tells how far the answer hangs on the start.
+        self.others: list[POGLMNetwork] = []
 
     def _loop(self, model: POGLMNetwork) -> Loop:
         loop = Loop(
@@ -151,7 +150,7 @@ class Training:
             if checkpoint is not None:
                 checkpoint(*self.snapshot())
         assert self.scored is not None
-        return Trained(self.scored, self.loop.model, self.state.converged, self.state.history)
+        return Trained(self.scored, self.loop.model, self.state.converged, self.state.history, tuple(self.others))
 
     def _epoch(self) -> float:
         """One epoch of whatever phase it is, and the decision what comes next; returns the best judging bound."""
@@ -188,8 +187,9 @@ class Training:
             self._record(f"restart_{restart}_heldout", bound)
         if state.phase_epoch < SEARCH_EPOCHS:
             return
-        model = keep_restarts(self.loop.model, _leaders(values))
-        self._enter("train", model)
+        leaders = _leaders(values)
+        self._leave_behind(leaders)
+        self._enter("train", keep_restarts(self.loop.model, leaders))
 
     def _after_train(self, values: Tensor) -> None:
         state = self.state
@@ -219,8 +219,15 @@ class Training:
         if self.state.phase_epoch < self.state.anneal_epochs:
             return
         best = values.sum(0).argmax(keepdim=True)
+        self._leave_behind(best)
         self.scored = keep_restarts(self.loop.model, best)
         self._enter("polish", keep_restarts(self.scored, torch.zeros(1, dtype=torch.long)))
+
+    def _leave_behind(self, kept: Tensor) -> None:
+        """Remember the restarts that are not kept."""
+        left = [k for k in range(self.loop.model.n_restarts) if k not in kept.tolist()]
+        if left:
+            self.others.append(keep_restarts(self.loop.model, torch.tensor(left)))
 
     def _enter(self, phase: str, model: POGLMNetwork) -> None:
         state = self.state
@@ -239,7 +246,8 @@ class Training:
         tensors = self.loop.tensors()
         if self.best is not None:
             tensors["best"] = self.best
-        for prefix, model in (("best_model", self.best_model), ("scored", self.scored)):
+        others = ((f"others_{k}", model) for k, model in enumerate(self.others))
+        for prefix, model in (("best_model", self.best_model), ("scored", self.scored), *others):
             if model is not None:
                 tensors |= {f"{prefix}/{name}": p.detach() for name, p in model.named_parameters()}
         return tensors, {**vars(self.state)}
@@ -253,6 +261,9 @@ class Training:
         self.best = tensors.get("best")
         self.best_model = _restored("best_model", tensors, shape)
         self.scored = _restored("scored", tensors, shape)
+        self.others = []
+        while (model := _restored(f"others_{len(self.others)}", tensors, shape)) is not None:
+            self.others.append(model)
 
 
 @torch.no_grad()

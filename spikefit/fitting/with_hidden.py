@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
-from spikefit.fitting.loop import JUDGE_SEED, LoopSettings
-from spikefit.fitting.objective import hard_draws
+from spikefit.fitting.loop import LoopSettings
 from spikefit.fitting.outcome import Array, FittedNetwork, notes_on
-from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem
+from spikefit.fitting.posterior import posterior_counts
+from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem, batch_windows, n_start
 from spikefit.fitting.pruning import keep_hidden
 from spikefit.fitting.residuals import ROTATIONS, residual_factors
 from spikefit.fitting.scores import poglm_nats
+from spikefit.fitting.stability import stability_of
 from spikefit.fitting.start import start_from_factors
-from spikefit.fitting.training import Trained, Training, TrainingState, n_start
-from spikefit.fitting.windows import WindowBatch, Windows
-from spikefit.models.likelihood import posterior_mean
+from spikefit.fitting.training import Trained, Training, TrainingState
 from spikefit.models.poglm import POGLMNetwork
-from spikefit.models.self_encoder import ForwardSelfPosterior
 from spikefit.prob.estimators import get_estimator
 from spikefit.prob.protocol import Estimator
 from spikefit.prob.single import single_spike_estimator
-
-FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
-STEPS_PER_PASS = 20
-MEAN_DRAWS = 32  # behind a posterior mean that has no closed form
 
 
 def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks) -> Trained:
@@ -47,9 +41,8 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         family=settings.family,
         posterior=settings.posterior,
         n_restarts=settings.restarts,
+        n_covariates=problem.n_covariates,
     )
-    n_train = problem.split.n_train
-    batch_bins = min(max(n_train // STEPS_PER_PASS, FEWEST_BATCH_BINS), MOST_BATCH_BINS)
     train = problem.windows(problem.split.train, CORE_BINS)
     training = Training(
         model,
@@ -62,8 +55,10 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
             learning_rate=settings.learning_rate,
             n_draws=settings.n_draws,
             ridge=problem.ridge,
-            batch_windows=max(1, batch_bins // max(1, train.core)),
+            batch_windows=batch_windows(problem.split.n_train, train.core),
+            part_windows=problem.memory.part_windows,
             hidden_sign=settings.hidden_sign,
+            structure=problem.structure,
         ),
         max_epochs=settings.max_epochs,
         seed=settings.seed,
@@ -76,6 +71,11 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         generator = torch.Generator().manual_seed(settings.seed)
         factors = restart_factors(design, fit, n_first, settings)
         start_from_factors(model, factors, problem.mean_count, train, generator, hidden_sign=settings.hidden_sign)
+        if model.covariate_weights is not None:
+            with torch.no_grad():  # a covariate was measured, so what it explains without hidden units is its own
+                model.covariate_weights[:, : model.n_visible] = fit.weights[:, -problem.n_covariates :].to(
+                    problem.basis
+                )
     hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}", None)
 
     def checkpoint(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -115,7 +115,13 @@ def restart_factors(design: Design, fit: GLMFit, n_factors: int, settings: FitSe
     return out
 
 
-def poglm_outcome(problem: Problem, trained: Trained, metrics: dict[str, Any], began: float) -> FittedNetwork:
+def poglm_outcome(
+    problem: Problem,
+    trained: Trained,
+    metrics: dict[str, Any],
+    began: float,
+    folds: Sequence[POGLMNetwork] = (),
+) -> FittedNetwork:
     """The trained network with its hidden units in order and their activity on all bins.
 
     Args:
@@ -123,6 +129,7 @@ def poglm_outcome(problem: Problem, trained: Trained, metrics: dict[str, Any], b
         trained: what training left; the model that is reported is taken from it.
         metrics: scores that were taken before; added to.
         began: when the fit began, on the clock of `time.perf_counter`.
+        folds: models of as many hidden units that were fitted to other parts of the training bins.
     """
     everything = problem.windows(problem.split.everything, HELDOUT_CORE_BINS)
     bins, expected = posterior_counts(trained.reported, everything)
@@ -153,36 +160,8 @@ def poglm_outcome(problem: Problem, trained: Trained, metrics: dict[str, Any], b
         metrics=metrics,
         history=series,
         notes=notes_on(metrics, trained.converged),
+        stability=stability_of(problem, model, (*trained.others, *folds)),
     )
-
-
-@torch.no_grad()
-def posterior_counts(model: POGLMNetwork, windows: Windows) -> tuple[NDArray[np.int64], Array]:
-    """Posterior expected hidden counts of a model of one restart, in the windows' scored bins; (bin,), (bin, hidden).
-
-    Where the posterior reads its own spikes they are averages over draws, always the same ones.
-    """
-    bins, rows = [], []
-    generator = torch.Generator(model.basis.device).manual_seed(JUDGE_SEED)
-    per_batch = max(1, 8192 // max(1, windows.core))
-    at = 0
-    for batch in windows.batches(per_batch):
-        log_rate = _log_rates(model, batch, generator)[:, :, 0, :, model.n_lags :]
-        expected = posterior_mean(log_rate, model.family).double().mean(0).cpu().numpy()
-        for one in expected:
-            start, length = int(windows.starts[at]), int(windows.lengths[at])
-            bins.append(np.arange(start, start + length))
-            rows.append(one[:, :length].T)
-            at += 1
-    return np.concatenate(bins), np.concatenate(rows)
-
-
-def _log_rates(model: POGLMNetwork, batch: WindowBatch, generator: torch.Generator) -> Tensor:
-    """(draw, window, restart, hidden, bin); one draw where the rates do not depend on it."""
-    features = model.posterior.features(batch.counts)
-    if not isinstance(model.posterior, ForwardSelfPosterior):
-        return cast(Tensor, model.posterior(features))[None]
-    return model.posterior.draw(features, hard_draws(model, MEAN_DRAWS, generator))[0]
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -17,7 +16,8 @@ from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import Hooks, Problem
 from spikefit.fitting.surrogates import Surrogates, fit_surrogates
-from spikefit.fitting.uncertainty import coupling_errors
+from spikefit.fitting.uncertainty import errors_of_fit
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.coupling import filters_from_weights
 
 
@@ -39,13 +39,14 @@ def fit_observed(
         common_drive: whether the problem's common drive, where it has one, is part of the fit.
     """
     where = float64_device(problem.device)
-    traces = problem.traces if common_drive else None
+    inputs = problem.inputs if common_drive else problem.covariates
     design = Design(
         problem.counts.to(where),
         ranges,
         problem.basis.to(where),
-        covariates=None if traces is None else traces.to(where),
-        cache_bytes=feature_cache_bytes(),
+        covariates=None if inputs is None else inputs.to(where),
+        cache_bytes=problem.memory.cache_bytes,
+        block_bins=problem.memory.block_bins,
     )
     # The penalty belongs to the whole recording: a part of it gets its share.
     share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
@@ -55,17 +56,9 @@ def fit_observed(
         if hooks.should_stop():
             hooks.stop()
 
-    fit = fit_glm(design, ridge=problem.ridge * share, link=problem.settings.link, start=start, on_iteration=tell)
+    ridge, free = weight_rules(problem, design, problem.ridge * share)
+    fit = fit_glm(design, ridge=ridge, free=free, link=problem.settings.link, start=start, on_iteration=tell)
     return design, fit
-
-
-def feature_cache_bytes() -> int:
-    """How much of the features may be kept between passes: a quarter of the machine's memory, 2 GB at most."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        total = 4 * 1024**3
-    return min(total // 4, 2 * 1024**3)
 
 
 def glm_outcome(
@@ -83,7 +76,10 @@ def glm_outcome(
     settings = problem.settings
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
-    std_error, by_lag, how = coupling_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    errors = errors_of_fit(
+        design, fit, basis, ridge=ridge, link=settings.link, free=free, further=problem.covariate_rows
+    )
     surrogates, refused = _surrogates(problem, design, fit, hooks)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
@@ -93,7 +89,7 @@ def glm_outcome(
         "converged": fit.converged and on_train.converged,
         # Nothing is hidden, so the bound is the likelihood itself; the penalty is no part of it.
         "elbo_per_bin": glm_log_likelihood(design, fit, link=settings.link).sum().item() / n_bins,
-        "std_error_method": how,
+        "std_error_method": errors.how,
         "ci_level": CI_LEVEL,
         "common_drive": common_drive is not None,
         "fit_s": time.perf_counter() - began,
@@ -104,19 +100,23 @@ def glm_outcome(
         "visible_weights": couplings.cpu().numpy(),
     }
     if common_drive is not None:
-        on_traces = fit.weights[:, design.n_couplings :].cpu().numpy() * common_drive.gain
+        n_traces = len(common_drive.decay)
+        on_traces = fit.weights[:, design.n_couplings :][:, :n_traces].cpu().numpy() * common_drive.gain
         parameters |= {
             "common_drive_weights": on_traces,
             "common_drive_decay": common_drive.decay,
             "common_drive_level": np.array(common_drive.level),
         }
+    if problem.n_covariates:
+        parameters["covariate_weights"] = fit.weights[:, -problem.n_covariates :].cpu().numpy()
     objective = np.array(fit.objective) / n_bins - problem.factorials_per_bin
     return FittedNetwork(
         parameters=parameters,
         coupling_filters=filters,
         baseline=fit.baseline.cpu().numpy(),
-        std_error=std_error.cpu().numpy(),
-        filter_std_error=None if by_lag is None else by_lag.cpu().numpy(),
+        std_error=errors.sums.cpu().numpy(),
+        filter_std_error=None if errors.by_lag is None else errors.by_lag.cpu().numpy(),
+        covariate_std_error=None if errors.further is None else errors.further.cpu().numpy(),
         hidden_count=np.empty((0, 0)),
         hidden_bins=np.empty(0, dtype=np.int64),
         metrics=metrics,

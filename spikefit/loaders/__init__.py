@@ -48,18 +48,26 @@ class Format:
 FORMATS = (
     Format("nwb", "hdf5", "nwb", "Neurodata Without Borders 2 (spike times of version 1, too)"),
     Format("nix", "hdf5", "nix", "NIX, as Neo writes it"),
+    Format("kwik", "hdf5", "kwik", "KlustaSuite (.kwik)"),
     Format("hdf5", "hdf5", "hdf5", "plain HDF5: a dataset per unit, flat times and units, or ragged with an index"),
+    Format("nwb-zarr", "file", "nwb_zarr", "Neurodata Without Borders in a Zarr folder, with the extra `zarr`"),
     Format("matlab", "file", "matlab", "MATLAB 5 to 7.2: a block as Neo saves it, or spike times in cells or columns"),
-    Format("neo", "file", "neo_raw", "Plexon (.plx) and NeuroExplorer (.nex), through Neo"),
+    Format(
+        "neo", "file", "neo_raw", "Plexon, NeuroExplorer, Blackrock, Neuralynx, Spike2, TDT and Open Ephys, through Neo"
+    ),
+    Format("brainware", "file", "brainware", "BrainWare's sweeps of one unit (.f32)"),
     Format("phy", "file", "phy", "a folder of Kilosort or Phy"),
+    Format("klusters", "file", "klusters", "Klusters, KlustaKwik or NeuroScope: .clu.N with .res.N or .fet.N"),
     Format(
         "npz", "file", "npy", "NumPy archives: an array per unit, flat times and units, counts, or SpikeInterface's"
     ),
+    Format("trains", "file", "text_trains", "text with one unit per line: its spike times"),
     Format("text", "file", "text", "CSV, TSV or text: one spike per line, a time and a unit"),
 )
 
 # Formats that are read in parts; the others are read whole, and so never over the network.
-REMOTE_FORMATS = ("nwb", "hdf5")
+REMOTE_FORMATS = ("nwb", "hdf5", "kwik")
+FOLDER_FORMATS = ("nwb-zarr", "neo", "phy", "klusters")
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HEAD_BYTES = 4096
 
@@ -177,12 +185,18 @@ def _read_raw(path: SourceFile, name: str | None, options: ReadOptions) -> RawRe
     if name is None:
         found = _recognised(path, options)
         if found is None:
-            raise _unknown(Path(str(path)))
+            from spikefit.loaders.unknown import unknown
+
+            raise unknown(Path(str(path)), [known.name for known in FORMATS])
     else:
         names = [known.name for known in FORMATS]
         if name not in names:
             raise UsageError(f"the format {name!r} is not known.", hint=did_you_mean(name, names))
         found = FORMATS[names.index(name)]
+        if path.is_dir() and found.name not in FOLDER_FORMATS:
+            raise RecordingError(
+                f"{path.name}: this is a folder, and {name} is read from a file.", hint="pass one of the files in it"
+            )
         if found.kind == "hdf5" and not _is_hdf5(path):
             raise RecordingError(f"{path.name}: this is not an HDF5 file, so not {name}.", hint="leave --format out")
     if not isinstance(path, Path) and found.name not in REMOTE_FORMATS:
@@ -277,31 +291,4 @@ def _unreadable(path: SourceFile, fault: OSError) -> RecordingError:
         return RecordingError(f"{path.name}: no permission to read it.", hint="ask its owner for read access")
     return RecordingError(
         f"{path}: cannot be read ({os.strerror(fault.errno or 0)}).", hint="check the path and the disk"
-    )
-
-
-def _unknown(path: Path) -> RecordingError:
-    known = ", ".join(known.name for known in FORMATS)
-    if path.is_dir():
-        if any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json", ".zmetadata")):
-            return RecordingError(f"{path}: Zarr is not supported.", hint="convert it to NWB in HDF5, or to plain HDF5")
-        inside = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-        listed = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "") if inside else "nothing"
-        return RecordingError(
-            f"{path}: this is a folder, expected a recording (it holds {listed}).", hint="pass one of the files in it"
-        )
-    head = _head(path)
-    if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        return RecordingError(
-            f"{path.name}: a Python pickle; these can run any program when opened and are never read.",
-            hint="save the recording as NWB or HDF5",
-        )
-    if path.suffix.lower() == ".pl2":
-        return RecordingError(
-            f"{path.name}: Plexon's .pl2 can only be read with a library that has to be fetched from the internet.",
-            hint="export it from Plexon as .plx or NeuroExplorer (.nex)",
-        )
-    return RecordingError(
-        f"{path.name}: neither HDF5 nor any other format that can be read (these are: {known}).",
-        hint="save the recording as NWB or HDF5, or name its format with --format",
     )

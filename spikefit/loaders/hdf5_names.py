@@ -11,7 +11,7 @@ from spikefit.loaders.h5 import H5Reader
 TIMES = ("times", "spike_times", "spike_times_s", "spiketimes", "timestamps", "spike_time", "t")
 UNITS = (
     "unit", "units", "unit_ids", "unit_id", "spike_clusters", "clusters", "cluster", "cluster_ids", "neuron", "neurons",
-    "neuron_ids", "node_ids", "gids", "senders", "ids", "spike_units",
+    "neuron_ids", "node_ids", "gids", "senders", "sender", "ids", "spike_units",
 )  # fmt: skip
 UNIT_NAMES = ("unit_names", "names", "unit_name", "labels", "unit_labels", "unit_ids", "cluster_names")
 INDEX = ("spike_times_index", "times_index", "index", "unit_index", "offsets")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -25,6 +26,9 @@ from spikefit.loaders.raw import (
 )
 
 SMALL_BYTES = 64 * 2**20
+
+# What NumPy raises on a header that is damaged; it is a text of Python's, taken to pieces but never run.
+_HEADER_FAULTS = (ValueError, TypeError, SyntaxError, EOFError, UnicodeDecodeError, tokenize.TokenError)
 
 
 def recognise(path: Path, head: bytes) -> bool:
@@ -119,7 +123,7 @@ def read_array(file: IO[bytes], size: int, path: Path, where: str) -> NDArray[An
         version = np.lib.format.read_magic(file)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = header(file, max_header_size=10_000)
-    except (ValueError, TypeError, SyntaxError, EOFError, UnicodeDecodeError, MemoryError, RecursionError) as fault:
+    except (*_HEADER_FAULTS, MemoryError, RecursionError) as fault:
         raise damaged(path, where, fault) from fault
     if dtype.hasobject:
         raise RecordingError(

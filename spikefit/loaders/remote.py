@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from spikefit.addresses import name_of_recording, scheme_of, without_credentials
 from spikefit.errors import RecordingError, UsageError
+from spikefit.loaders.h5_heaps import SIGNATURE, check_heap
 
 SCHEMES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs"}
 BLOCK_BYTES = 2**20
@@ -51,6 +52,7 @@ class RemoteFile:
                 hint="use https:// or s3://, or download the file",
             )
         self.address = address
+        self._anonymous = False
         self.name = name_of_recording(address)
         self.stem, self.suffix = Path(self.name).stem, Path(self.name).suffix
 
@@ -62,7 +64,7 @@ class RemoteFile:
 
     def __getstate__(self) -> dict[str, Any]:
         # Connections stay where they were made.
-        return {key: self.__dict__[key] for key in ("address", "name", "stem", "suffix")}
+        return {key: self.__dict__[key] for key in ("address", "name", "stem", "suffix", "_anonymous")}
 
     # -- what a path has ----------------------------------------------------------------------------------------
 
@@ -109,7 +111,15 @@ class RemoteFile:
             RecordingError: if it is not there, or the server refuses, does not answer or hides its size.
         """
         with self._explained():
-            info = dict(self._system.info(self._place))
+            try:
+                info = dict(self._system.info(self._place))
+            except Exception as fault:
+                if not any(type(f).__name__ == "NoCredentialsError" for f in _chain(fault)):
+                    raise
+                # Most recordings at s3:// addresses are open to all; who has no key asks without one.
+                self._anonymous = True
+                self.__dict__.pop("_filesystem", None)
+                info = dict(self._system.info(self._place))
         if not info.get("size") or info.get("type") == "directory":
             raise RecordingError(
                 f"{self}: the server does not say how large the file is, so it cannot be read in parts.",
@@ -131,13 +141,16 @@ class RemoteFile:
                 raise RecordingError(f"{self}: reading over the network needs aiohttp.", hint=HOW_TO_INSTALL) from fault
             limits = ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
             options["client_kwargs"] = {"timeout": limits}
+        else:
+            options["config_kwargs"] = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S}
+            options["anon"] = self._anonymous
         try:
             system, place = fsspec.url_to_fs(self.address, **options)
         except ImportError as fault:
             needed = SCHEMES[scheme_of(self.address)]
             raise RecordingError(
                 f"{self}: reading {scheme_of(self.address)}:// needs {needed}, which is not installed.",
-                hint=f"run `pip install {needed}`, or use the file's https:// address",
+                hint='run `pip install "spikefit[s3]"`, or use the https:// address of the file',
             ) from fault
         return system, place
 
@@ -223,6 +236,7 @@ class _Blocks(io.RawIOBase):
         super().__init__()
         self._file, self._at = file, 0
         self._memory: OrderedDict[int, bytes] = OrderedDict()
+        self._checked: set[int] = set()
         self._folder = _folder_for(file)
 
     def readable(self) -> bool:
@@ -260,6 +274,7 @@ class _Blocks(io.RawIOBase):
         while number <= last:
             known = self._known(number)
             if known is not None:
+                self._check(number, known)
                 yield number, known
                 number += 1
                 continue
@@ -271,8 +286,36 @@ class _Blocks(io.RawIOBase):
             for k in range(number, behind):
                 block = content[(k - number) * BLOCK_BYTES : (k - number + 1) * BLOCK_BYTES]
                 self._keep(k, block)
+                self._check(k, block)
                 yield k, block
             number = behind
+
+    def _check(self, number: int, content: bytes) -> None:
+        """Look at the heaps of texts that begin in a block, before HDF5 sees them: damaged ones keep it busy for ever."""
+        if number in self._checked:
+            return
+        self._checked.add(number)
+        start, overlap = number * BLOCK_BYTES, len(SIGNATURE) - 1
+        # A signature may begin in this block and end in the next, so that one is asked for its first bytes.
+        ending = self._at_place(start + len(content), overlap) if content[-overlap:].rfind(SIGNATURE[:1]) >= 0 else b""
+        look = content + ending
+        place = look.find(SIGNATURE)
+        while place >= 0:
+            check_heap(self._at_place, self._file.size, start + place, self._file)
+            place = look.find(SIGNATURE, place + len(SIGNATURE))
+
+    def _at_place(self, start: int, n_bytes: int) -> bytes:
+        """Some bytes of the file, through the blocks, whatever heaps are in these."""
+        found, stop = b"", min(start + n_bytes, self._file.size)
+        while start < stop:
+            number = start // BLOCK_BYTES
+            content = self._known(number)
+            if content is None:
+                content = self._file.fetch(number * BLOCK_BYTES, min((number + 1) * BLOCK_BYTES, self._file.size))
+                self._keep(number, content)
+            piece = content[start - number * BLOCK_BYTES :][: stop - start]
+            found, start = found + piece, start + len(piece)
+        return found
 
     def _known(self, number: int) -> bytes | None:
         if number in self._memory:
@@ -362,4 +405,7 @@ def _is_of_the_line(fault: BaseException) -> bool:
     """Whether the connection is at fault; not all that aiohttp raises of it is an `OSError`."""
     if isinstance(fault, OSError):  # a TimeoutError is one
         return not isinstance(fault, FileNotFoundError | PermissionError)
-    return type(fault).__module__.partition(".")[0] == "aiohttp"
+    kind, library = type(fault).__name__, type(fault).__module__.partition(".")[0]
+    return library == "aiohttp" or (
+        library == "botocore" and any(word in kind for word in ("Connect", "Timeout", "Closed"))
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +37,38 @@ class Segment:
     epochs: list[tuple[str, float, float]] = field(default_factory=list)
 
 
-def from_segments(segments: Sequence[Segment], path: Path, format_name: str) -> RawRecording:
+def from_segments(
+    segments: Sequence[Segment], path: Path, format_name: str, *, states_length: bool = True
+) -> RawRecording:
     """One recording from segments: each is an observed interval.
 
-    Segments whose times overlap are trials on a clock of their own; they are refused, because nothing says where they belong
-    on the recording's clock.
+    Segments that all start at the same time are trials, each on a clock of its own: they are laid one behind the other.
+    Others whose times overlap are refused, because nothing says where they belong on the recording's clock.
 
     Args:
         segments: those that hold trains, in any order.
         path: the file.
         format_name: the name of the format.
+        states_length: whether starts and stops come from the file, and not from the spikes.
 
     Raises:
         RecordingError: if segments overlap, or it cannot be told which of their trains are one unit.
     """
     warnings: list[str] = []
     intervals = np.array([_extent(segment) for segment in segments], dtype=np.float64).reshape(-1, 2)
-    if len(segments) > 1:
+    if not np.isfinite(intervals).all():
+        raise RecordingError(
+            f"{path.name}: a segment has no start or no end.", hint="was the recording ended before it was copied?"
+        )
+    epochs = _epochs(segments)
+    if len(segments) > 1 and np.ptp(intervals[:, 0]) == 0:
+        segments, intervals = _laid_out(segments, intervals)
+        epochs = _epochs(segments) | {"trials": intervals}
+        warnings.append(
+            f"the file holds {len(segments)} segments that each start at their own zero: they are laid one behind the other, "
+            "as trials, and the times shown are not those in the file."
+        )
+    elif len(segments) > 1:
         order = np.argsort(intervals[:, 0], kind="stable")
         segments, intervals = [segments[k] for k in order], intervals[order]
         overlap = np.flatnonzero(intervals[1:, 0] < intervals[:-1, 1])
@@ -73,11 +88,26 @@ def from_segments(segments: Sequence[Segment], path: Path, format_name: str) -> 
         format=format_name,
         where="the spike trains",
         time_unit="s",
-        unit_intervals=[intervals],
-        epochs=_epochs(segments),
+        unit_intervals=[intervals] if states_length or len(segments) > 1 else None,
+        epochs=epochs,
         unit_columns=_annotations([trains[0] for trains in members], names),
         warnings=warnings,
     )
+
+
+def _laid_out(segments: Sequence[Segment], intervals: Intervals) -> tuple[list[Segment], Intervals]:
+    """Trials one behind the other, the first where it was."""
+    start_s = float(intervals[0, 0])
+    edges = start_s + np.concatenate([[0.0], np.cumsum(intervals[:, 1] - intervals[:, 0])])
+    moved = []
+    for segment, edge in zip(segments, edges[:-1].tolist(), strict=True):
+        shift = edge - start_s
+        trains = [
+            replace(train, times_s=train.times_s + shift, start_s=train.start_s + shift, stop_s=train.stop_s + shift)
+            for train in segment.trains
+        ]
+        moved.append(Segment(trains, [(label, a + shift, b + shift) for label, a, b in segment.epochs]))
+    return moved, np.stack([edges[:-1], edges[1:]], axis=1)
 
 
 def _extent(segment: Segment) -> tuple[float, float]:

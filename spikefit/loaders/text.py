@@ -20,7 +20,7 @@ from spikefit.loaders.raw import (
     unique_ids,
 )
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 # `time (ms)`, `spike_time_ms`, `t [s]`
 HEADING = re.compile(r"(?P<name>.*?)[\s_]*[\[(]?(?P<unit>s|sec|seconds|ms|us|µs|ns|min)[\])]?", re.IGNORECASE)
 
@@ -41,7 +41,7 @@ def recognise(path: Path, head: bytes) -> bool:
         return False
     separator = separator_of(whole[1])
     rows = [split(line, separator) for line in whole[1:20]]
-    return all(len(row) == len(rows[0]) >= 2 and any(_NUMBER.fullmatch(cell) for cell in row) for row in rows)
+    return all(len(row) == len(rows[0]) >= 2 and any(NUMBER.fullmatch(cell) for cell in row) for row in rows)
 
 
 def read(path: Path, options: ReadOptions) -> RawRecording:
@@ -66,7 +66,7 @@ def read(path: Path, options: ReadOptions) -> RawRecording:
         raise RecordingError(f"{path.name}: there is no line of text in the file.", hint="was it written to the end?")
     separator = separator_of(lines[min(1, len(lines) - 1)])
     heading = split(lines[0], separator)
-    has_heading = not any(_NUMBER.fullmatch(cell) for cell in heading)
+    has_heading = not any(NUMBER.fullmatch(cell) for cell in heading)
     rows = [split(line, separator) for line in lines[has_heading:]]
     width = len(heading)
     odd = next((k for k, row in enumerate(rows) if len(row) != width), None)
@@ -128,7 +128,7 @@ def _which(heading: list[str], columns: list[list[str]], path: Path) -> tuple[in
     units = [k for k, title in enumerate(heading) if title.lower() in UNITS and k not in times]
     if times and units:
         return times[0], units[0], _known_unit(units_of_time[times[0]])
-    numeric = [k for k, column in enumerate(columns) if all(_NUMBER.fullmatch(cell) for cell in column[:1000])]
+    numeric = [k for k, column in enumerate(columns) if all(NUMBER.fullmatch(cell) for cell in column[:1000])]
     if heading or len(columns) != 2 or not numeric:
         found = ", ".join(heading) if heading else f"{len(columns)} columns without a heading"
         raise RecordingError(
@@ -159,7 +159,7 @@ def _times(column: list[str], path: Path, has_heading: bool) -> NDArray[np.float
     try:
         return np.array(column, dtype=np.float64)
     except ValueError as fault:
-        bad = next(k for k, cell in enumerate(column) if not _NUMBER.fullmatch(cell))
+        bad = next(k for k, cell in enumerate(column) if not NUMBER.fullmatch(cell))
         raise RecordingError(
             f"{path.name}: line {bad + 1 + has_heading} has {column[bad]!r} where a time was expected.",
             hint="remove the line, or correct it",
@@ -167,4 +167,4 @@ def _times(column: list[str], path: Path, has_heading: bool) -> NDArray[np.float
 
 
 def _numeric_first(label: str) -> tuple[int, float, str]:
-    return (0, float(label), label) if _NUMBER.fullmatch(label) and "n" not in label.lower() else (1, 0.0, label)
+    return (0, float(label), label) if NUMBER.fullmatch(label) and "n" not in label.lower() else (1, 0.0, label)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -110,8 +110,8 @@ class EstimatorDraws:
     def turns(self, like: Tensor, *, with_slopes: bool) -> Turns:
         if self.estimator.whole_counts:
             return HardDraws(self.family, 1, self.generator).turns(like, with_slopes=False)
-        if isinstance(self.estimator, FirstArrivalEstimator | BinaryGumbelEstimator):
-            return _RelaxedTurns(
+        if is_relaxed(self):
+            return RelaxedTurns(
                 self.estimator, self.estimator.noise(torch.empty_like(like), self.generator), with_slopes
             )
         return _EstimatorTurns(self, with_slopes)
@@ -122,6 +122,13 @@ class EstimatorDraws:
         # The chance of a whole train of counts is the product over bins, each given what was drawn before it.
         log_prob = single_log_prob if self.family == "categorical" else poisson_log_prob
         return ScoreDraws(counts, log_prob(rate, counts))
+
+
+def is_relaxed(draws: object) -> TypeGuard[RelaxedDraws]:
+    """Whether what is random about these draws does not depend on the rates."""
+    return isinstance(draws, EstimatorDraws) and isinstance(
+        draws.estimator, FirstArrivalEstimator | BinaryGumbelEstimator
+    )
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,20 @@ class _WholeTurns:
         return None
 
 
+class RelaxedDraws(Protocol):
+    """Draws of an estimator whose noise is independent of the rates."""
+
+    @property
+    def estimator(self) -> FirstArrivalEstimator | BinaryGumbelEstimator: ...
+    @property
+    def n_draws(self) -> int: ...
+    @property
+    def generator(self) -> torch.Generator: ...
+    def turns(self, like: Tensor, *, with_slopes: bool) -> Turns: ...
+
+
 @dataclass(frozen=True)
-class _RelaxedTurns:
+class RelaxedTurns:
     """All noise drawn beforehand, all slopes taken afterwards: little is left to do in a bin."""
 
     estimator: FirstArrivalEstimator | BinaryGumbelEstimator

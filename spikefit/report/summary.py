@@ -8,8 +8,10 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from spikefit.report.covariates import sentence as covariates_sentence
 from spikefit.report.goodness import sentence as goodness_sentence
 from spikefit.report.numbers import number, signed
+from spikefit.report.stability import stability_sentence
 from spikefit.results import Result
 
 Q_LEVEL = 0.05
@@ -19,9 +21,11 @@ def sentences(result: Result, edges: NDArray[np.void]) -> list[Markup]:
     """The summary of the page, a sentence or two for each point; `edges` is the edge table."""
     points = [
         _what_was_fitted(result),
+        covariates_sentence(result),
         _how_well(result),
         goodness_sentence(result),
         _hidden_or_not(result),
+        _stability(result),
         _edges(result, edges),
         _doubt(result),
     ]
@@ -97,6 +101,11 @@ def _hidden_or_not(result: Result) -> Markup | None:
     if error is not None and gain <= 2 * error:
         return base + "less than twice its standard error, so the data do not clearly ask for hidden units."
     return base + "the data speak for units that were not recorded."
+
+
+def _stability(result: Result) -> Markup | None:
+    text = stability_sentence(result)
+    return None if text is None else escape(text)
 
 
 def _edges(result: Result, table: NDArray[np.void]) -> Markup | None:

@@ -22,6 +22,7 @@ from spikefit.results.parts import (
     PAIR_STATISTICS,
     VISIBLE,
     CommonDriveTerm,
+    CovariateTerms,
     Excerpt,
     Floats,
     HiddenActivity,
@@ -55,9 +56,10 @@ class Result:
         std_error, ci_low, ci_high, p_value, q_value: one number per `[post, pre]`.
         hidden: posterior activity of the hidden units, or None.
         common_drive: what the population's recent activity does to each unit, or None where it is no part of the fit.
+        covariates: what covariates (speed, position, drift, …) do to each unit, or None where none are part of the fit.
         excerpt: spikes of a short stretch of the recording, to be seen beside that activity, or None.
         diagnostics: figures that judge the fit, by name, each described in `results.schema`; every one starts with the visible
-            units' axis, pairs are `[post, pre]`.
+            units' axis, pairs are `[post, pre]`; those whose name begins with `hidden_` start with the hidden units' axis.
         history: named series over the fit (`step`, `objective`, `heldout_step`, `heldout`, …), float64.
         metrics: what `metrics.json` holds.
         config: the resolved configuration, as nested plain values that can be run again.
@@ -86,6 +88,7 @@ class Result:
     q_value: Floats = None  # type: ignore[assignment]
     hidden: HiddenActivity | None = None
     common_drive: CommonDriveTerm | None = None
+    covariates: CovariateTerms | None = None
     excerpt: Excerpt | None = None
     diagnostics: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -120,14 +123,15 @@ class Result:
             raise ValueError(f"activity of {n_columns} hidden units given, but {self.n_hidden} are named")
         if self.common_drive is not None and len(self.common_drive.weights) != n_units:
             raise ValueError(f"common drive of {len(self.common_drive.weights)} units given, but there are {n_units}")
+        if self.covariates is not None and len(self.covariates.weights) != n_units:
+            raise ValueError(f"covariates of {len(self.covariates.weights)} units given, but there are {n_units}")
         if self.excerpt is not None and np.any((self.excerpt.unit < 0) | (self.excerpt.unit >= self.n_visible)):
             raise ValueError(f"the excerpt has spikes of units beyond the {self.n_visible} recorded ones")
         judged = {_name(key): np.asarray(value, dtype=np.float64) for key, value in self.diagnostics.items()}
         for key, value in judged.items():
-            if f"diagnostics/{key}" not in ABOUT or value.shape[:1] != (self.n_visible,):
-                raise ValueError(
-                    f"diagnostic {key!r} of shape {value.shape} is not one of {self.n_visible} visible units"
-                )
+            kind, n_rows = ("hidden", self.n_hidden) if key.startswith("hidden_") else ("visible", self.n_visible)
+            if f"diagnostics/{key}" not in ABOUT or value.shape[:1] != (n_rows,):
+                raise ValueError(f"diagnostic {key!r} of shape {value.shape} is not one of {n_rows} {kind} units")
         set_("diagnostics", judged)
         history = {_name(key): np.asarray(series, dtype=np.float64) for key, series in self.history.items()}
         for key, series in history.items():

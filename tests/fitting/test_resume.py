@@ -38,6 +38,10 @@ def differences(first: FittedNetwork, second: FittedNetwork) -> list[str]:
     for name in ("coupling_filters", "baseline", "hidden_count", "hidden_bins"):
         if not np.array_equal(getattr(first, name), getattr(second, name)):
             found.append(name)
+    for name in ("likeness", "consensus", "spread"):
+        of_both = [np.asarray(getattr(fit.stability, name, np.nan)) for fit in (first, second)]
+        if not np.array_equal(*of_both, equal_nan=True):
+            found.append(f"stability/{name}")
     a, b = (json.dumps({k: v for k, v in fit.metrics.items() if k not in NOT_REPEATED}) for fit in (first, second))
     return found + (["metrics"] if a != b else []) + (["notes"] if first.notes != second.notes else [])
 

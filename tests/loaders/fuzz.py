@@ -3,7 +3,7 @@
     python tests/loaders/fuzz.py --cases 10000 --seed 7
 
 Each case is made from its own number alone, so a failure is repeated with `--seed NUMBER --cases 1`. The test beside it runs
-some hundreds of cases each time, and thousands where slow tests are run.
+some hundreds of cases each time, and thousands where slow tests are run. Of a format that is a folder, one file is damaged.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import faulthandler
 import pickle
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import systems
 
 from spikefit.covariates import Covariate
 from spikefit.errors import SpikefitError
@@ -106,7 +108,31 @@ def make_seeds(folder: Path) -> list[Path]:
     np.savez(folder / "b.npz", **{f"u{k}": train for k, train in enumerate(trains)})
     (folder / "a.csv").write_text("time,unit\n" + "".join(f"{t},u{k}\n" for t, k in zip(flat, rows, strict=True)))
     (folder / "a.pkl").write_bytes(pickle.dumps(Trap(folder / "ran")))
+    _save_systems(folder)
     return sorted(path for path in folder.iterdir())
+
+
+def _save_systems(folder: Path) -> None:
+    random_numbers = np.random.default_rng(1)
+    spikes = {(channel, unit): np.sort(random_numbers.uniform(0.1, 9, 12)) for channel in (1, 2) for unit in range(3)}
+    systems.blackrock(folder / "a.nev", spikes)
+    systems.plexon(folder / "a.plx", spikes)
+    systems.spike2(folder / "a.smr", spikes)
+    systems.neuro_explorer(folder / "a.nex", {"u": spikes[1, 1], "v": spikes[1, 2]}, {"u_wf": spikes[1, 1]})
+    systems.neuralynx(folder / "TT1.ntt", {(0, k): spikes[1, k] for k in range(3)}, wires=4)
+    systems.open_ephys(folder / "SE0.spikes", {(0, k): spikes[1, k] for k in range(3)})
+    systems.brainware_f32(folder / "a.f32", [spikes[1, 1] / 20, [], spikes[1, 2] / 20])
+    systems.kwik(folder / "a.kwik", spikes)
+    systems.tdt(folder / "tdt", spikes, stop_s=9.5)
+    systems.klusters(folder / "klusters", spikes)
+    (folder / "a.txt").write_text(
+        "\n".join("\t".join(map(str, train)) for train in (spikes[1, 1], [], spikes[1, 2][:7]))
+    )
+    (folder / "phy").mkdir()
+    np.save(folder / "phy" / "spike_times.npy", np.arange(80, dtype=np.uint64) * 900)
+    np.save(folder / "phy" / "spike_clusters.npy", np.arange(80, dtype=np.int32) % 3)
+    (folder / "phy" / "params.py").write_text("sample_rate = 10000.\n")
+    (folder / "phy" / "cluster_group.tsv").write_text("cluster_id\tgroup\n0\tgood\n1\tmua\n2\tnoise\n")
 
 
 def _save_neo(folder: Path, trains: list[np.ndarray]) -> None:
@@ -149,6 +175,27 @@ def damaged(content: bytes, case: random.Random) -> bytes:
     return bytes(changed)
 
 
+def _content(path: Path) -> dict[str, bytes]:
+    """The files of a recording by name; a single file has none."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
+
+
+def _damaged_copy(name: str, content: dict[str, bytes], case: random.Random, scratch: Path) -> Path:
+    target = scratch / f"damaged{Path(name).suffix}"
+    if "" in content:
+        target.write_bytes(damaged(content[""], case))
+        return target
+    shutil.rmtree(target, ignore_errors=True)
+    target.unlink(missing_ok=True)
+    target.mkdir()
+    unlucky = case.choice(sorted(content))
+    for file, whole in content.items():
+        (target / file).write_bytes(damaged(whole, case) if file == unlucky else whole)
+    return target
+
+
 def run(first: int, n_cases: int, *, stop_after_s: float = float("inf")) -> tuple[int, list[str], Counter[str]]:
     """Read damaged files; gives the number of cases, the failures, and how often each outcome came up."""
     outcomes: Counter[str] = Counter()
@@ -157,7 +204,7 @@ def run(first: int, n_cases: int, *, stop_after_s: float = float("inf")) -> tupl
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "seeds"
         folder.mkdir()
-        seeds = [(path.name, path.read_bytes()) for path in make_seeds(folder)]
+        seeds = [(path.name, _content(path)) for path in make_seeds(folder)]
         for name, _ in seeds:  # the first use of a library is slow, and is none of the damage's fault
             outcomes[_read(folder / name, name, failures, first)] += 1
         (folder / "ran").unlink(missing_ok=True)
@@ -165,8 +212,7 @@ def run(first: int, n_cases: int, *, stop_after_s: float = float("inf")) -> tupl
         for number in range(first, first + n_cases):
             case = random.Random(number)
             name, content = case.choice(seeds)
-            target = Path(scratch) / f"damaged{Path(name).suffix}"
-            target.write_bytes(damaged(content, case))
+            target = _damaged_copy(name, content, case, Path(scratch))
             print(f"case {number}: {name}", file=sys.stderr, flush=True)
             faulthandler.dump_traceback_later(SECONDS_PER_CASE, exit=True)
             outcomes[_read(target, name, failures, number)] += 1

@@ -47,7 +47,7 @@ def test_a_folder(nwb_file: Build) -> None:
 def test_a_zarr_folder_and_an_address(tmp_path: Path) -> None:
     (tmp_path / "session.nwb.zarr").mkdir()
     (tmp_path / "session.nwb.zarr" / ".zgroup").write_text("{}")
-    refused(tmp_path / "session.nwb.zarr", "Zarr is not supported")
+    refused(tmp_path / "session.nwb.zarr", "a Zarr folder, but not NWB")
     refused(Path("https://dandiarchive.org/session.nwb"), "a path is no address", "pass the address as text")
 
 
@@ -61,7 +61,7 @@ def test_zero_bytes(tmp_path: Path) -> None:
 def test_not_a_recording(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "session.nwb"
     path.write_bytes(content)
-    refused(path, "session.nwb", "save the recording as NWB or HDF5")
+    refused(path, "session.nwb", "the recording")
 
 
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:

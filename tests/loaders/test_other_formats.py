@@ -149,6 +149,14 @@ def test_nix_segments_are_observed_intervals(tmp_path: Path) -> None:
     assert "2 segments; each is taken as an observed interval" in found.warnings[0]
 
 
+def test_segments_that_all_start_at_zero_are_trials(tmp_path: Path) -> None:
+    first, second = [("u", [0.5], 0, 5), ("v", [1.0], 0, 5)], [("u", [0.25, 5.75], 0, 6), ("v", [], 0, 6)]
+    found = read(save_nix(tmp_path / "a.nix", [first, second]))
+    assert_holds(found, [[0.5, 5.25, 10.75], [1.0]], "uv", "nix")
+    assert found.intervals_s.tolist() == found.epochs["trials"].tolist() == [[0, 5], [5, 11]]
+    assert "laid one behind the other, as trials" in found.warnings[0]
+
+
 def test_nix_units_by_name_where_segments_differ(tmp_path: Path) -> None:
     found = read(save_nix(tmp_path / "a.nix", [[("u", [0.5], 0, 5), ("v", [1.0], 0, 5)], [("v", [12.0], 10, 20)]]))
     assert_holds(found, [[0.5], [1.0, 12.0]], "uv", "nix")
@@ -157,7 +165,7 @@ def test_nix_units_by_name_where_segments_differ(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("segments", "blocks", "words"),
     [
-        ([[("u", [0.5], 0, 5)], [("u", [0.5], 0, 5)]], 1, "2 segments overlap in time"),
+        ([[("u", [0.5], 0, 5)], [("u", [3.5], 3, 8)]], 1, "2 segments overlap in time"),
         ([[("u", [0.5], 0, 5), ("u", [], 0, 5)], [("u", [12], 10, 20)]], 1, "names repeat"),
         ([[]], 1, "holds no spike trains"),
         ([[("u", [0.5], 0, 5)]], 2, "2 blocks with data, expected one"),
@@ -397,7 +405,8 @@ def test_columns_of_numbers_without_a_heading(tmp_path: Path) -> None:
         ("time,unit\n0.5,a\n0.7,a\nlate,b\n", "line 4 has 'late' where a time was expected"),
         ("x,y,z\n1,2,3\n1,2,3\n", "which columns hold the times and the units (found: x, y, z)"),
         ("time,unit\n0.5,a\nnan,a\n", "1 of 2 spike times in column 1 are NaN"),
-        ("<html>\n<body>404</body>\n", "neither HDF5 nor any other format"),
+        ("<html>\n<body>404</body>\n", "a web page, not a recording"),
+        ("words and words\nand more words\n", "neither HDF5 nor any other format"),
     ],
 )
 def test_tables_that_do_not_fit(tmp_path: Path, text: str, words: str) -> None:

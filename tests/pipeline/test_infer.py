@@ -339,10 +339,22 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(simulated: Path, tiny: dic
     lines = told.stdout.splitlines()
     assert lines[0].startswith("session: 6 units, 2 ")
     assert lines[1].split() == ["bins", "3", "000", "of", "10", "ms"]
-    assert {line.split()[0] for line in lines[1:]} == {"bins", "history", "hidden", "parameters", "memory", "time"}
+    assert {line.split()[0] for line in lines[1:]} == {
+        "bins",
+        "history",
+        "hidden",
+        "parameters",
+        "memory",
+        "at",
+        "time",
+    }
     assert not out.exists()
     as_json = json.loads(command("infer", simulated, "--dry-run", "--json", *flags(tiny)).stdout)
     assert as_json["jobs"][0]["n_bins"] == 3000
+    assert as_json["jobs"][0]["memory"]["block_bins"] > 0
+    tight = command("infer", simulated, "--dry-run", "--memory-limit", "10KB", *flags(tiny)).stdout
+    assert "beware      the limit is 0.0 GB, and this fit cannot do with less" in tight
+    assert "beware" not in told.stdout
 
 
 def test_the_command_prints_metrics_and_ends_with_zero(simulated: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
