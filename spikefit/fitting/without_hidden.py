@@ -47,6 +47,7 @@ def fit_observed(
         covariates=None if inputs is None else inputs.to(where),
         cache_bytes=problem.memory.cache_bytes,
         block_bins=problem.memory.block_bins,
+        n_coupling_functions=problem.n_coupling_functions,
     )
     # The penalty belongs to the whole recording: a part of it gets its share.
     share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
