@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
+from spikefit.fitting.how_many import UNITS_PER_HIDDEN
 from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
 from spikefit.fitting.split import Split, only_where, split_bins
 from spikefit.fitting.structure import Structure
@@ -39,6 +40,7 @@ NOT_IDENTITY = {  # settings that a checkpoint does not depend on
     "hidden",
     "hidden_auto",
     "memory_limit",
+    "folds",
     "surrogates",
     "n_surrogates",
     "surrogates_below",
@@ -78,6 +80,7 @@ class FitSettings:
     learning_rate: float
     seed: int
     common_drive_s: tuple[float, ...] = ()
+    folds: int = 1
     hidden_auto: bool = False
     surrogates: str | None = None
     n_surrogates: int = 0
@@ -289,7 +292,8 @@ def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.d
 
 def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:
     """What the memory of a fit depends on; `basis` is the shape of the basis, (lag, basis)."""
-    n_hidden = max(settings.hidden)
+    # What auto will try is not known yet, only that it is no more than this.
+    n_hidden = counts.n_units // UNITS_PER_HIDDEN if settings.hidden_auto else max(settings.hidden)
     return FitSize(
         n_units=counts.n_units,
         n_bins=counts.n_bins,
