@@ -75,6 +75,22 @@ def contradictions(config: Config) -> list[Contradiction]:
                 "as it is; with the posterior forward-self a spike changes it; take eat-cubic, gsm or score",
             )
         )
+    moves = config.fit.significance in ("jitter", "shift", "trials")
+    hidden = config.model.hidden
+    if moves and hidden != "auto" and min(hidden if isinstance(hidden, tuple) else (hidden,)) > 0:
+        found.append(
+            Contradiction(
+                ("significance", "hidden"),
+                f"surrogates ({config.fit.significance}) are refits without hidden units, and all fits here would have some; take null, or 0 hidden units",
+            )
+        )
+    if config.fit.long_lags == "on" and config.fit.significance != "null":
+        found.append(
+            Contradiction(
+                ("long_lags", "significance"),
+                f"long_lags counts what the test null calls where nothing is, and significance is {config.fit.significance}",
+            )
+        )
     start_s, stop_s = config.recording.t_start, config.recording.t_stop
     if start_s is not None and stop_s is not None and start_s >= stop_s:
         found.append(
