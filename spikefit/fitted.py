@@ -21,7 +21,7 @@ from spikefit import results
 from spikefit.config import Config
 from spikefit.config.kinds import memory_bytes
 from spikefit.errors import UsageError
-from spikefit.pair_rules import check_pair_rules, read_pair_rules
+from spikefit.pair_rules import check_names, check_pair_rules, read_pair_rules
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
@@ -165,8 +165,8 @@ def to_fit(
     p_value, q_value = np.full_like(connectivity, np.nan), np.full_like(connectivity, np.nan)
     metrics: dict[str, Any] = {"significance": "none"}
     notes: tuple[str, ...] = ()
-    # With hidden units there are no standard errors, and so nothing to test.
-    if config.fit.significance != "none" and not n_hidden:
+    # With hidden units, group lasso or held signs there are no standard errors, and so nothing to test.
+    if config.fit.significance != "none" and np.isfinite(network.std_error).any():
         test = judge_edges(connectivity, network.std_error, level=CI_LEVEL)
         p_value, q_value, metrics, notes = test.p_value, test.q_value, test.metrics, test.notes
         tested = np.isfinite(test.ci_low)
@@ -286,7 +286,7 @@ def fit_settings(config: Config) -> FitSettings:
         link=config.model.link,
         family=config.model.family,
         posterior=config.model.posterior,
-        hidden_sign=config.model.hidden_sign,
+        hidden_sign=config.model.dale.get("hidden", config.model.hidden_sign),
         estimator=config.gradient.estimator,
         temperature=config.gradient.temperature,
         n_draws=config.gradient.draws,
@@ -297,6 +297,10 @@ def fit_settings(config: Config) -> FitSettings:
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
+        dale=tuple(
+            ("*" if name == "all" else name, sign) for name, sign in config.model.dale.items() if name != "hidden"
+        ),
+        group_lasso=config.fit.group_lasso if isinstance(config.fit.group_lasso, float) else None,
         pair_rules=() if config.model.pair_mask is None else read_pair_rules(config.model.pair_mask),
         memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )
@@ -314,6 +318,7 @@ def check_structure(config: Config, unit_ids: Sequence[str]) -> None:
     """
     if config.model.pair_mask is not None:
         check_pair_rules(read_pair_rules(config.model.pair_mask), unit_ids, Path(config.model.pair_mask).name)
+    check_names([name for name in config.model.dale if name not in ("all", "hidden")], unit_ids, "dale")
 
 
 def check_hidden(config: Config, unit_ids: Sequence[str]) -> None:

@@ -169,6 +169,12 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="dale",
+        help="Recorded units that excite or inhibit all others: ids, patterns or all, each excitatory, inhibitory, auto (one of the two, by the data) or any.",
+        metavar="UNIT=SIGN,…",
+    ),
+    Flag(
+        section="model",
         name="hidden_sign",
         help="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",
         metavar="any|excitatory|inhibitory",
@@ -211,6 +217,13 @@ FLAGS = (
         help="Strength of the ridge penalty on couplings; auto chooses it by cross-validation inside the training bins.",
         metavar="X|auto",
         default_text="1",
+    ),
+    Flag(
+        section="fit",
+        name="group_lasso",
+        help="Strength of a penalty that sets whole couplings to zero; auto chooses it by cross-validation inside the training bins.",
+        metavar="X|auto",
+        default_text="0",
     ),
     Flag(
         section="fit",

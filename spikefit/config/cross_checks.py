@@ -66,6 +66,19 @@ def contradictions(config: Config) -> list[Contradiction]:
                 "as it is; with the posterior forward-self a spike changes it; take eat-cubic, gsm or score",
             )
         )
+    sign, held = config.model.dale.get("hidden"), config.model.hidden_sign
+    if sign == "auto":
+        found.append(
+            Contradiction(
+                ("dale",),
+                "hidden=auto: hidden units start excitatory and what holds them to it later is the choice itself; say "
+                "hidden=excitatory or hidden=inhibitory, try both, and compare the held-out scores",
+            )
+        )
+    elif sign is not None and held != "any" and sign != held:
+        found.append(
+            Contradiction(("dale", "hidden_sign"), f"hidden units are to be {sign} (dale) and {held} (hidden_sign)")
+        )
     start_s, stop_s = config.recording.t_start, config.recording.t_stop
     if start_s is not None and stop_s is not None and start_s >= stop_s:
         found.append(

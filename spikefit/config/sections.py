@@ -33,6 +33,7 @@ from spikefit.config.kinds import (
     Names,
     OnOff,
     Ridge,
+    Signs,
     TimeUnit,
 )
 
@@ -127,6 +128,11 @@ class ModelConfig(Section):
         description="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones "
         "are not penalised.",
     )
+    dale: Signs = Field(
+        default={},
+        description="Recorded units that excite or inhibit all others: ids, patterns or all, each excitatory, inhibitory, "
+        "auto (one of the two, by the data) or any.",
+    )
     hidden_sign: Literal["any", "excitatory", "inhibitory"] = Field(
         default="any",
         description="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",
@@ -155,6 +161,11 @@ class FitConfig(Section):
     ridge: Ridge = Field(
         default=1.0,
         description="Strength of the ridge penalty on couplings; auto chooses it by cross-validation inside the training bins.",
+    )
+    group_lasso: Ridge = Field(
+        default=0.0,
+        description="Strength of a penalty that sets whole couplings to zero; auto chooses it by cross-validation inside "
+        "the training bins.",
     )
     restarts: Annotated[int, Hint("N")] = Field(
         default=3, ge=1, le=1000, description="Fits from different random starts; the best held out is kept."

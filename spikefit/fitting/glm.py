@@ -46,6 +46,7 @@ class GLMFit:
         decrement: estimated distance of each unit to its optimum, in nats; (unit,).
         converged: whether every unit came within the tolerance.
         objective: penalised log-likelihood in nats after each iteration, summed over units.
+        kkt: how far each unit is from the optimality conditions, in nats per unit of weight, where the problem has corners; (unit,).
     """
 
     weights: Float[Tensor, "unit feature"]
@@ -53,6 +54,7 @@ class GLMFit:
     decrement: Float[Tensor, " unit"]
     converged: bool
     objective: list[float] = field(default_factory=list)
+    kkt: Float[Tensor, " unit"] | None = None
 
 
 def fit_glm(
@@ -139,7 +141,8 @@ class Solver:
             centred = features - centre
             gram += centred @ centred.T
             n_seen += features.shape[1]
-        scales, self.rotation = torch.linalg.eigh(gram / n_seen)
+        self.gram = gram / n_seen
+        scales, self.rotation = torch.linalg.eigh(self.gram)
         r = self.mean_count.clamp(min=0.5 / d.n_bins)
         self.start_drive = inverse_link(self.link_name, r)
         expected, slope = self.link(self.start_drive)

@@ -26,7 +26,7 @@ from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
-from spikefit.pair_rules import PairRule, pair_tables
+from spikefit.pair_rules import PairRule, matching
 from spikefit.spikes import Counts
 
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
@@ -40,7 +40,8 @@ NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit"}  # settings that a chec
 class FitSettings:
     """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults.
 
-    `ridge` is None where it shall be chosen from the data. `common_drive_s` are the time constants of the common drive;
+    `ridge` and `group_lasso` are None where they shall be chosen from the data. `dale` holds ids or patterns of senders with
+    their sign; a later pair overrules an earlier one. `common_drive_s` are the time constants of the common drive;
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
     fit without them, and `hidden` is (0,). `memory_limit` is in bytes, None where it shall follow from what is free; it
     changes no number.
@@ -66,6 +67,8 @@ class FitSettings:
     common_drive_s: tuple[float, ...] = ()
     hidden_auto: bool = False
     pair_rules: tuple[PairRule, ...] = ()
+    dale: tuple[tuple[str, str], ...] = ()
+    group_lasso: float | None = 0.0
     memory_limit: int | None = None
 
 
@@ -206,10 +209,13 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
 
 
 def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.device) -> Structure | None:
-    if not settings.pair_rules:
+    if not settings.pair_rules and not settings.dale and settings.group_lasso == 0:
         return None
-    forbidden, required = (torch.from_numpy(table) for table in pair_tables(settings.pair_rules, unit_ids))
-    return Structure(forbidden, required).to(device)
+    signs = ["any"] * len(unit_ids)
+    for name, sign in settings.dale:
+        for k in matching(name, unit_ids).tolist():
+            signs[k] = sign
+    return Structure.of(unit_ids, settings.pair_rules, signs, settings.group_lasso or 0.0).to(device)
 
 
 def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:

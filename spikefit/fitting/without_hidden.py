@@ -6,9 +6,11 @@ import time
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.fitting.corners import fit_with_corners
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
@@ -25,6 +27,7 @@ def fit_observed(
     start: GLMFit | None,
     *,
     common_drive: bool = True,
+    corners: bool = True,
 ) -> tuple[Design, GLMFit]:
     """Fit the GLM to some of the bins; also give the design it was fitted on.
 
@@ -34,6 +37,7 @@ def fit_observed(
         hooks: progress.
         start: a fit to start from.
         common_drive: whether the problem's common drive, where it has one, is part of the fit.
+        corners: whether group lasso and signs, where the problem has some, act on the fit.
     """
     where = float64_device(problem.device)
     traces = problem.traces if common_drive else None
@@ -54,7 +58,12 @@ def fit_observed(
             hooks.stop()
 
     ridge, free = weight_rules(problem, design, problem.ridge * share)
-    fit = fit_glm(design, ridge=ridge, free=free, link=problem.settings.link, start=start, on_iteration=tell)
+    link, structure = problem.settings.link, problem.structure
+    if corners and structure is not None and structure.has_corners:
+        wanted = structure.to(design.device).corners(share, problem.basis.shape[1])
+        fit = fit_with_corners(design, wanted, ridge=ridge, free=free, link=link, start=start, on_iteration=tell)
+    else:
+        fit = fit_glm(design, ridge=ridge, free=free, link=link, start=start, on_iteration=tell)
     return design, fit
 
 
@@ -64,6 +73,36 @@ def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float 
         return ridge, None
     structure, n_functions = problem.structure.to(design.device), problem.basis.shape[1]
     return structure.ridge(ridge, design.n_features, n_functions), structure.free(design.n_features, n_functions)
+
+
+def corner_metrics(problem: Problem, fit: GLMFit) -> dict[str, Any]:
+    """Of a fit with group lasso or signs: pairs at zero, and how far the optimality conditions are from being met."""
+    if fit.kkt is None:
+        return {}
+    couplings = fit.weights[:, : len(fit.weights) * problem.basis.shape[1]]
+    zero = (couplings.unflatten(1, (len(fit.weights), -1)) == 0).all(2)
+    return {"n_zero_pairs": int(zero.sum()), "kkt_residual": fit.kkt.max().item()}
+
+
+def _on_corners(fit: GLMFit) -> tuple[str, ...]:
+    if fit.kkt is None:
+        return ()
+    return (
+        "couplings that a group lasso shrinks or a sign holds have no standard errors, and so no p- and q-values: what is "
+        "zero was taken out by the penalty or the sign, what is not was kept, and that is all they say",
+    )
+
+
+def _errors(problem: Problem, design: Design, fit: GLMFit) -> tuple[Tensor, Tensor | None, str | None]:
+    """Standard errors of couplings, and of their filters at every lag, and how they were made.
+
+    What a penalty has set to zero, or a sign holds at it, does not scatter as the likelihood's curvature says: there are none then.
+    """
+    if problem.structure is not None and problem.structure.has_corners:
+        return torch.full((design.n_units, design.n_units), torch.nan, dtype=torch.float64), None, None
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    basis = problem.basis.to(design.device)
+    return coupling_errors(design, fit, basis, ridge=ridge, link=problem.settings.link, free=free)
 
 
 def glm_outcome(
@@ -81,8 +120,7 @@ def glm_outcome(
     settings = problem.settings
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
-    ridge, free = weight_rules(problem, design, problem.ridge)
-    std_error, by_lag, how = coupling_errors(design, fit, basis, ridge=ridge, link=settings.link, free=free)
+    std_error, by_lag, how = _errors(problem, design, fit)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -94,6 +132,7 @@ def glm_outcome(
         "std_error_method": how,
         "ci_level": CI_LEVEL,
         "common_drive": common_drive is not None,
+        **corner_metrics(problem, fit),
         "fit_s": time.perf_counter() - began,
     }
     parameters = {
@@ -119,5 +158,5 @@ def glm_outcome(
         hidden_bins=np.empty(0, dtype=np.int64),
         metrics=metrics,
         history={"step": np.arange(len(objective), dtype=np.float64), "objective": objective},
-        notes=notes_on(metrics, fit.converged),
+        notes=notes_on(metrics, fit.converged) + _on_corners(fit),
     )
