@@ -90,7 +90,7 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
         heldout=heldout,
         blocks=describe_blocks(heldout, problem.mean_count),
         observed=fit,
-        nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)},
+        nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.inputs)},
         asked=settings.hidden,
         plain=(design, fit),
     )

@@ -6,6 +6,8 @@ share an input that was not recorded.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -34,10 +36,43 @@ def connectivity_errors(
     return errors, how
 
 
+@dataclass(frozen=True, eq=False)
+class FitErrors:
+    """Standard errors of a fit.
+
+    Attributes:
+        sums: of every filter's sum over lags.
+        by_lag: of the single lags of every filter; None for populations too large to look at pair by pair.
+        further: of weighted sums of the last features' weights; None where none were asked for.
+        how: `information` or `shared information`, see `errors_of_fit`; None where there are none.
+    """
+
+    sums: Float[Tensor, "post pre"]
+    by_lag: Float[Tensor, "post pre lag"] | None
+    further: Float[Tensor, "post row"] | None
+    how: str | None
+
+
 def coupling_errors(
     design: Design, fit: GLMFit, basis: Float[Tensor, "lag basis"], *, ridge: Ridge, link: str, free: Free = None
 ) -> tuple[Float[Tensor, "post pre"], Float[Tensor, "post pre lag"] | None, str]:
-    """Standard errors of every filter's sum over lags and of its single lags, and how they were made.
+    """Standard errors of every filter's sum over lags and of its single lags, and how they were made; see `errors_of_fit`."""
+    errors = errors_of_fit(design, fit, basis, ridge=ridge, link=link, free=free)
+    assert errors.how is not None
+    return errors.sums, errors.by_lag, errors.how
+
+
+def errors_of_fit(
+    design: Design,
+    fit: GLMFit,
+    basis: Float[Tensor, "lag basis"],
+    *,
+    ridge: Ridge,
+    link: str,
+    free: Free = None,
+    further: Float[Tensor, "row column"] | None = None,
+) -> FitErrors:
+    """Standard errors of couplings, and of weighted sums of what stands behind them.
 
     `information` is the inverse of each unit's own information matrix. Where that would be too much work, `shared
     information` takes the features' covariance for all units alike, times each unit's mean information per bin. The single
@@ -49,6 +84,7 @@ def coupling_errors(
         basis: (lag, basis).
         ridge: the penalty of the fit, or that of every weight.
         link: of the fit.
+        further: weighted sums of the weights of the last features, as many as it has columns.
         free: which weights were fitted; None for all. What rests on none of them has no error: NaN. `shared information`
             takes the others for fitted too, which errs on the wide side.
     """
@@ -56,9 +92,20 @@ def coupling_errors(
     rows = basis.double().sum(0, keepdim=True)
     if n_units * n_lags <= MOST_SENDERS_AND_LAGS:
         rows = torch.cat([rows, basis.double()])
-    errors, how = _errors(design, fit, _projection(design, rows), ridge, link, free)
-    by_row = errors.unflatten(1, (n_units, len(rows)))
-    return by_row[:, :, 0], by_row[:, :, 1:] if len(rows) > 1 else None, how
+    columns = _projection(design, rows)
+    n_coupling_columns = columns.shape[1]
+    if further is not None:
+        added = columns.new_zeros(design.n_features, len(further))
+        added[design.n_features - further.shape[1] :] = further.to(columns).T
+        columns = torch.cat([columns, added], dim=1)
+    errors, how = _errors(design, fit, columns, ridge, link, free)
+    by_row = errors[:, :n_coupling_columns].unflatten(1, (n_units, len(rows)))
+    return FitErrors(
+        sums=by_row[:, :, 0],
+        by_lag=by_row[:, :, 1:] if len(rows) > 1 else None,
+        further=None if further is None else errors[:, n_coupling_columns:],
+        how=how,
+    )
 
 
 def _projection(design: Design, rows: Float[Tensor, "row basis"]) -> Float[Tensor, "feature column"]:

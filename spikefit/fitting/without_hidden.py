@@ -16,7 +16,7 @@ from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import Hooks, Problem
-from spikefit.fitting.uncertainty import coupling_errors
+from spikefit.fitting.uncertainty import FitErrors, errors_of_fit
 from spikefit.models.coupling import filters_from_weights
 
 
@@ -40,12 +40,12 @@ def fit_observed(
         corners: whether group lasso and signs, where the problem has some, act on the fit.
     """
     where = float64_device(problem.device)
-    traces = problem.traces if common_drive else None
+    inputs = problem.inputs if common_drive else problem.covariates
     design = Design(
         problem.counts.to(where),
         ranges,
         problem.basis.to(where),
-        covariates=None if traces is None else traces.to(where),
+        covariates=None if inputs is None else inputs.to(where),
         cache_bytes=problem.memory.cache_bytes,
         block_bins=problem.memory.block_bins,
     )
@@ -93,16 +93,19 @@ def _on_corners(fit: GLMFit) -> tuple[str, ...]:
     )
 
 
-def _errors(problem: Problem, design: Design, fit: GLMFit) -> tuple[Tensor, Tensor | None, str | None]:
-    """Standard errors of couplings, and of their filters at every lag, and how they were made.
+def _errors(problem: Problem, design: Design, fit: GLMFit) -> FitErrors:
+    """Standard errors of couplings and covariates.
 
     What a penalty has set to zero, or a sign holds at it, does not scatter as the likelihood's curvature says: there are none then.
     """
+    rows = problem.covariate_rows
     if problem.structure is not None and problem.structure.has_corners:
-        return torch.full((design.n_units, design.n_units), torch.nan, dtype=torch.float64), None, None
+        unknown = torch.full((design.n_units, design.n_units), torch.nan, dtype=torch.float64)
+        further = None if rows is None else torch.full((design.n_units, len(rows)), torch.nan, dtype=torch.float64)
+        return FitErrors(unknown, None, further, None)
     ridge, free = weight_rules(problem, design, problem.ridge)
     basis = problem.basis.to(design.device)
-    return coupling_errors(design, fit, basis, ridge=ridge, link=problem.settings.link, free=free)
+    return errors_of_fit(design, fit, basis, ridge=ridge, link=problem.settings.link, free=free, further=rows)
 
 
 def glm_outcome(
@@ -120,7 +123,7 @@ def glm_outcome(
     settings = problem.settings
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
-    std_error, by_lag, how = _errors(problem, design, fit)
+    errors = _errors(problem, design, fit)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -129,7 +132,7 @@ def glm_outcome(
         "converged": fit.converged and on_train.converged,
         # Nothing is hidden, so the bound is the likelihood itself; the penalty is no part of it.
         "elbo_per_bin": glm_log_likelihood(design, fit, link=settings.link).sum().item() / n_bins,
-        "std_error_method": how,
+        "std_error_method": errors.how,
         "ci_level": CI_LEVEL,
         "common_drive": common_drive is not None,
         **corner_metrics(problem, fit),
@@ -141,19 +144,23 @@ def glm_outcome(
         "visible_weights": couplings.cpu().numpy(),
     }
     if common_drive is not None:
-        on_traces = fit.weights[:, design.n_couplings :].cpu().numpy() * common_drive.gain
+        n_traces = len(common_drive.decay)
+        on_traces = fit.weights[:, design.n_couplings :][:, :n_traces].cpu().numpy() * common_drive.gain
         parameters |= {
             "common_drive_weights": on_traces,
             "common_drive_decay": common_drive.decay,
             "common_drive_level": np.array(common_drive.level),
         }
+    if problem.n_covariates:
+        parameters["covariate_weights"] = fit.weights[:, -problem.n_covariates :].cpu().numpy()
     objective = np.array(fit.objective) / n_bins - problem.factorials_per_bin
     return FittedNetwork(
         parameters=parameters,
         coupling_filters=filters,
         baseline=fit.baseline.cpu().numpy(),
-        std_error=std_error.cpu().numpy(),
-        filter_std_error=None if by_lag is None else by_lag.cpu().numpy(),
+        std_error=errors.sums.cpu().numpy(),
+        filter_std_error=None if errors.by_lag is None else errors.by_lag.cpu().numpy(),
+        covariate_std_error=None if errors.further is None else errors.further.cpu().numpy(),
         hidden_count=np.empty((0, 0)),
         hidden_bins=np.empty(0, dtype=np.int64),
         metrics=metrics,
