@@ -14,8 +14,10 @@ from spikefit.config import Config
 from spikefit.errors import NotConvergedError, UsageError
 from spikefit.excerpt import with_excerpt
 from spikefit.exporters import export
+from spikefit.files import sweep_partials
 from spikefit.fitted import Fit, binned, check_hidden, check_structure, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
+from spikefit.pieces import Share, ShareDone, Spread, one_by_one
 from spikefit.planning import Plan, estimate
 from spikefit.predictive import with_simulated_rates
 from spikefit.progress import Progress, SilentProgress
@@ -91,6 +93,35 @@ def infer(
     return fits if several else fits[0]
 
 
+def infer_share(
+    recording: Recording,
+    out: str | Path,
+    share: Share,
+    *,
+    config: Config,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Do one share of a fit (see `spikefit.pieces`), and leave its pieces where `infer` with `resume` finds them.
+
+    Args:
+        recording: as for `infer`; so are the other arguments.
+        out: folder of the result that the fit will have.
+        share: which share.
+        config: all settings.
+        overwrite: the fit may replace results that `out` already holds; a share replaces none.
+        resume: go on from the checkpoint of a share that was stopped.
+        progress: is told what is being done.
+
+    Raises:
+        SpikefitError: for everything that the user can mend; see `spikefit.errors`.
+    """
+    folder = Path(out)
+    with claimed([folder], overwrite=overwrite, resume=resume), Stopper() as stopper, contextlib.suppress(ShareDone):
+        _Job(recording, folder, config, {}, overwrite, resume, progress or SilentProgress(), stopper, share).run()
+
+
 def plan(recordings: Recording | Sequence[Recording], *, config: Config | None = None) -> Plan:
     """What `infer` would do: bins, parameters, memory and a time estimate; nothing is fitted or written."""
     items: list[Recording] = [recordings] if isinstance(recordings, str | Path | SpikeTrains) else list(recordings)
@@ -149,6 +180,7 @@ class _Job:
     resume: bool
     progress: Progress
     stopper: Stopper
+    spread: Spread = one_by_one
 
     def run(self) -> Fit:
         from spikefit.diagnostics.significance import count_shared_inputs
@@ -171,6 +203,8 @@ class _Job:
                     counts, settings, device=device, hooks=self.hooks(), count_shared=count_shared_inputs
                 )
             self.progress.finish()
+            if isinstance(self.spread, Share):
+                raise ShareDone  # there was no such stage in this fit
             fit = to_fit(
                 network,
                 counts,
@@ -204,6 +238,7 @@ class _Job:
             resume=self.resume,
             should_stop=self.stopper.requested,
             stop=lambda: self.stopper.leave(self.folder),
+            spread=self.spread,
         )
 
     def _write(self, fit: Fit) -> None:
@@ -221,7 +256,9 @@ class _Job:
             },
         )
         self.progress.finish()
-        for checkpoint in (self.folder / "checkpoints").glob("hidden-*.safetensors"):
+        checkpoints = self.folder / "checkpoints"
+        sweep_partials(checkpoints)
+        for checkpoint in checkpoints.glob("hidden-*.safetensors"):
             checkpoint.unlink()  # the result is whole: there is nothing left to resume
 
 
