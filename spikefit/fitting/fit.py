@@ -19,7 +19,7 @@ from spikefit.fitting.outcome import Array, FittedNetwork, score_metrics, size_m
 from spikefit.fitting.problem import FitSettings, Hooks, Problem, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.with_hidden import poglm_outcome
-from spikefit.fitting.without_hidden import glm_outcome
+from spikefit.fitting.without_hidden import data_notes, glm_outcome
 from spikefit.spikes import Counts
 
 
@@ -67,6 +67,7 @@ def fit_network(
         network = glm_outcome(problem, candidates.observed, metrics, hooks, began)
     else:
         network = poglm_outcome(problem, candidates.trained[chosen], metrics, began)
+        network = dataclasses.replace(network, notes=network.notes + data_notes(problem, candidates.plain[0]))
     scored = candidates.trained[chosen].scored if chosen else candidates.observed
     return dataclasses.replace(
         network,

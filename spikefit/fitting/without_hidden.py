@@ -16,6 +16,7 @@ from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.separable import find_separable, parameters_note, separable_notes
 from spikefit.fitting.uncertainty import FitErrors, errors_of_fit
 from spikefit.models.coupling import filters_from_weights
 
@@ -73,6 +74,14 @@ def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float 
         return ridge, None
     structure, n_functions = problem.structure.to(design.device), problem.basis.shape[1]
     return structure.ridge(ridge, design.n_features, n_functions), structure.free(design.n_features, n_functions)
+
+
+def data_notes(problem: Problem, design: Design) -> tuple[str, ...]:
+    """What the data leave open and only the penalty decides, as sentences."""
+    _, free = weight_rules(problem, design, problem.ridge)
+    separable = find_separable(design, problem.basis.shape[1], free)
+    few = parameters_note(design, problem.ridge, problem.settings.link)
+    return few + separable_notes(separable, problem.unit_ids, problem.ridge)
 
 
 def corner_metrics(problem: Problem, fit: GLMFit) -> dict[str, Any]:
@@ -165,5 +174,5 @@ def glm_outcome(
         hidden_bins=np.empty(0, dtype=np.int64),
         metrics=metrics,
         history={"step": np.arange(len(objective), dtype=np.float64), "objective": objective},
-        notes=notes_on(metrics, fit.converged) + _on_corners(fit),
+        notes=notes_on(metrics, fit.converged) + _on_corners(fit) + data_notes(problem, design),
     )
