@@ -345,6 +345,7 @@ def fit_settings(config: Config) -> FitSettings:
         link=config.model.link,
         family=config.model.family,
         posterior=config.model.posterior,
+        posterior_depth=config.model.posterior_depth,
         hidden_sign=config.model.dale.get("hidden", config.model.hidden_sign),
         estimator=config.gradient.estimator,
         temperature=config.gradient.temperature,

@@ -177,6 +177,13 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="posterior_depth",
+        help="Residual convolutions over time beside the posterior's linear read-out; 0 for none.",
+        metavar="N",
+        default_text="0",
+    ),
+    Flag(
+        section="model",
         name="pair_mask",
         help="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones are not penalised.",
         metavar="CSV",

@@ -133,6 +133,12 @@ class ModelConfig(Section):
         description="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones "
         "only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
     )
+    posterior_depth: Annotated[int, Hint("N")] = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="Residual convolutions over time beside the posterior's linear read-out; 0 for none.",
+    )
     pair_mask: Annotated[str | None, Hint("CSV")] = Field(
         default=None,
         description="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones "

@@ -26,6 +26,7 @@ from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
+from spikefit.models.depth import windows_context
 from spikefit.pair_rules import PairRule, matching
 from spikefit.pieces import Spread, one_by_one
 from spikefit.spikes import Counts
@@ -69,6 +70,7 @@ class FitSettings:
     hidden_auto: bool = False
     pair_rules: tuple[PairRule, ...] = ()
     dale: tuple[tuple[str, str], ...] = ()
+    posterior_depth: int = 0
     group_lasso: float | None = 0.0
     memory_limit: int | None = None
 
@@ -159,7 +161,7 @@ class Problem:
     @property
     def context(self) -> tuple[int, int]:
         """The same for every candidate, so that all are scored on the same windows."""
-        return 2 * len(self.basis), len(self.basis)
+        return windows_context(len(self.basis), self.settings.posterior_depth)
 
     def windows(self, ranges: NDArray[np.int64], core: int) -> Windows:
         """Windows over some scored ranges, their cores of at most `core` bins."""

@@ -42,6 +42,7 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         posterior=settings.posterior,
         n_restarts=settings.restarts,
         n_covariates=problem.n_covariates,
+        posterior_depth=settings.posterior_depth,
     )
     train = problem.windows(problem.split.train, CORE_BINS)
     training = Training(
