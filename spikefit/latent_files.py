@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikefit import plots
 from spikefit.files import replacing
@@ -16,6 +17,7 @@ from spikefit.report.latents import write_latents_report
 from spikefit.results.documents import to_json
 from spikefit.results.latents import (
     LATENTS_FILE,
+    PASS_BINS,
     Latents,
     latents_bytes,
     lifetime_sparsity,
@@ -26,6 +28,7 @@ from spikefit.results.staging import move_all, staged
 from spikefit.spikes import Counts
 
 if TYPE_CHECKING:
+    from spikefit.diagnostics.trial_averages import TrialAverages, Trials
     from spikefit.fitting.pvae.fit import FittedPvae
     from spikefit.fitting.pvae.saved import LatentModel
 
@@ -47,6 +50,7 @@ class LatentFit:
         metrics: scores and costs; the content of metrics.json.
         provenance: what the run used.
         warnings: doubts about input and fit.
+        trials: averages over trials by type; None where the recordings have none.
     """
 
     model: LatentModel
@@ -54,6 +58,7 @@ class LatentFit:
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
     warnings: tuple[str, ...]
+    trials: TrialAverages | None = None
 
 
 def to_latents(
@@ -81,9 +86,8 @@ def to_latents(
 
     network = model.network
     parts = [encode(network, counts, present=present) for counts in sessions]
-    expected = np.concatenate(parts)
+    expected = parts[0] if len(parts) == 1 else np.concatenate(parts)
     prior = network.log_prior.detach().exp().cpu().numpy()
-    ratio = expected / prior
     segments, n_before = [], 0
     for counts in sessions:
         segments.append(n_before + np.repeat(np.arange(counts.n_segments), np.diff(counts.segment_offsets)))
@@ -99,7 +103,7 @@ def to_latents(
         "decoder_weights": network.decoder.weights().cpu().numpy(),
         "kernels": kernels,
         "kernel_lag_s": model.bin_width_s * np.arange(-reach, reach + 1),
-        "divergence": (prior * (1 - ratio + ratio * np.log(ratio))).mean(axis=0, dtype=np.float64),
+        "divergence": _divergence(expected, prior),
         "lifetime_sparsity": lifetime_sparsity(expected),
     }
     if draws:
@@ -168,6 +172,16 @@ def score_of_fit(
     return metrics, notes
 
 
+def trial_averages(model: LatentModel, counts: Counts, trials: Trials | None) -> TrialAverages | None:
+    """Averages over trials of all bins, those that trained among them."""
+    from spikefit.diagnostics.trial_averages import average_over_trials
+    from spikefit.fitting.pvae.apply import pieces
+
+    if trials is None or not model.network.observation.whole_counts:
+        return None
+    return average_over_trials(trials, counts.bin_width_s, pieces(model.network, counts))
+
+
 def write_fit(fit: LatentFit, counts: Counts, folder: Path, config_yaml: str) -> None:
     """Write the result folder, whole or not at all."""
     from spikefit.fitting.pvae.apply import predict
@@ -199,6 +213,8 @@ def write_fit(fit: LatentFit, counts: Counts, folder: Path, config_yaml: str) ->
         write_latents_report(fit.latents, fit.metrics, fit.provenance, fit.warnings, pictures, staging / "report.html")
         names = sorted(path.name for path in staging.iterdir() if path.name != MODEL_FILE)
         move_all(staging, folder, [*names, MODEL_FILE])
+    if "trials" not in pictures:
+        (folder / "trials.png").unlink(missing_ok=True)  # of the fit that this one replaces
     for checkpoint in (folder / "checkpoints").glob("pvae*.safetensors"):
         checkpoint.unlink()  # the result is whole: there is nothing left to resume
 
@@ -218,6 +234,15 @@ def write_latents(latents: Latents, path: Path) -> None:
             write_nwb(latents, scratch)
 
 
+def _divergence(expected: NDArray[np.float32], prior: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What each latent says in the mean, nats per bin."""
+    total = np.zeros(len(prior))
+    for start in range(0, len(expected), PASS_BINS):
+        ratio = expected[start : start + PASS_BINS] / prior
+        total += (prior * (1 - ratio + ratio * np.log(ratio))).sum(axis=0, dtype=np.float64)
+    return total / len(expected)
+
+
 def _bytes(latents: Latents) -> bytes:
     return latents_bytes(latents, generator=generator(), created_utc=now_utc())
 
@@ -230,6 +255,9 @@ def _draw(fit: LatentFit, example: Any, folder: Path) -> dict[str, Path]:
         "activity": lambda: plots.plot_activity(fit.latents),
         "training": lambda: plots.plot_latent_training(fit.latents),
     }
+    trials = fit.trials
+    if trials is not None:
+        drawings["trials"] = lambda: plots.plot_trials(trials, fit.latents.unit_id)
     made = {}
     for stem, draw in drawings.items():
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from spikefit.config import Config
 from spikefit.errors import NotConvergedError, ResultError, UsageError
 from spikefit.expressions import select_units
 from spikefit.inspection import choose_units
-from spikefit.latent_files import LatentFit, score_of_fit, to_latents, write_fit, write_latents
+from spikefit.intervals import Intervals
+from spikefit.latent_files import LatentFit, score_of_fit, to_latents, trial_averages, write_fit, write_latents
 from spikefit.pipeline import Recording, claimed
 from spikefit.progress import Progress, SilentProgress
 from spikefit.provenance import RunRecord
@@ -57,6 +59,7 @@ def fit(
     Raises:
         SpikefitError: for everything that the user can mend; see `spikefit.errors`.
     """
+    from spikefit.diagnostics.trial_averages import find_trials
     from spikefit.fitting.device import choose_device, compute_threads
     from spikefit.fitting.pvae.choose import choose_latents
     from spikefit.fitting.pvae.fit import fit_pvae, join_sessions
@@ -70,11 +73,12 @@ def fit(
     record = RunRecord(items[0], config, folder)
     with claimed([folder], overwrite=overwrite, resume=resume), Stopper() as stopper:
         progress.start("reading", None)
-        names, sessions, warnings, about = prepare_sessions(items, config)
-        counts = join_sessions(sessions)
+        read = prepare_sessions(items, config)
+        warnings = read.warnings
+        counts = join_sessions(read.counts)
         progress.finish()
         with record.logging():
-            logger.info("%d sessions: %r", len(sessions), counts)
+            logger.info("%d sessions: %r", len(read.counts), counts)
             for warning in warnings:
                 progress.note(warning)
             hooks = _hooks(folder, config, resume, progress, stopper)
@@ -91,25 +95,28 @@ def fit(
             progress.finish()
             progress.start("scoring held-out bins", None)
             model = LatentModel(fitted.network, counts.unit_ids, counts.bin_width_s, config.to_dict())
-            latents = to_latents(model, names, sessions, fitted)
+            latents = to_latents(model, read.names, read.counts, fitted)
             metrics, notes = score_of_fit(model, counts, fitted, latents, seed=config.run.seed)
             progress.finish()
             if tried:
                 metrics["latents_tried"] = [dict(row) for row in tried]
-            metrics |= {"n_sessions": len(sessions), "device": str(device), **record.usage()}
+            metrics |= {"n_sessions": len(read.counts), "device": str(device), **record.usage()}
             warnings = (*warnings, *notes)
             for line in warnings:
                 logger.warning(line)
-            provenance = record.provenance(str(device), warnings, about)
+            provenance = record.provenance(str(device), warnings, read.about)
             provenance["inputs"] = [RunRecord(item, config, None).provenance("", (), {})["input"] for item in items]
-            result = LatentFit(model, latents, metrics, provenance, tuple(warnings))
+            trials = trial_averages(model, counts, find_trials(read.counts, read.epochs))
+            if trials is not None:
+                metrics["trials"] = dict(trials.n_trials)
+            result = LatentFit(model, latents, metrics, provenance, tuple(warnings), trials)
             if folder is not None:
                 progress.start("writing", None)
                 write_fit(result, counts, folder, config.to_yaml(origin or {}))
                 progress.finish()
     if config.run.strict and not fitted.converged:
         raise NotConvergedError(
-            f"the fit of {names[0]} did not converge; the results are written all the same.",
+            f"the fit of {read.names[0]} did not converge; the results are written all the same.",
             hint="raise --max-epochs, or look at training.png",
         )
     return result
@@ -255,13 +262,27 @@ def generate(
     }
 
 
-def prepare_sessions(
-    recordings: Sequence[Recording], config: Config
-) -> tuple[tuple[str, ...], list[Counts], tuple[str, ...], Mapping[str, str]]:
-    """Read recordings and bin the units that all of them have.
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """Recordings of the same units, read and binned.
 
-    Returns:
-        Names, counts, warnings, and what the first file says of its session.
+    Attributes:
+        names: of the recordings.
+        counts: of each, of the units that all have.
+        epochs: named intervals of each, in seconds.
+        warnings: doubts about the input.
+        about: what the first file says of its session.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[Counts, ...]
+    epochs: tuple[Mapping[str, Intervals], ...]
+    warnings: tuple[str, ...]
+    about: Mapping[str, str]
+
+
+def prepare_sessions(recordings: Sequence[Recording], config: Config) -> Sessions:
+    """Read recordings and bin the units that all of them have.
 
     Raises:
         UsageError: if a unit that one recording keeps is not in another.
@@ -285,9 +306,13 @@ def prepare_sessions(
             f"{all_trains[0].name}: {len(kept)} units can be used, expected at least 2.",
             hint="choose more units, or look at the recording with `spikefit inspect`",
         )
-    sessions = [trains.select(kept).bin(config.model.bin) for trains in all_trains]
-    warnings = tuple(warning for trains in all_trains for warning in trains.warnings)
-    return tuple(trains.name for trains in all_trains), sessions, warnings, all_trains[0].session
+    return Sessions(
+        names=tuple(trains.name for trains in all_trains),
+        counts=tuple(trains.select(kept).bin(config.model.bin) for trains in all_trains),
+        epochs=tuple(trains.epochs for trains in all_trains),
+        warnings=tuple(warning for trains in all_trains for warning in trains.warnings),
+        about=all_trains[0].session,
+    )
 
 
 def pvae_settings(config: Config, *, latents: int | None = None) -> PvaeSettings:

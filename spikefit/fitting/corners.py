@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import SUFFICIENT_DECREASE, GLMFit, Solver
+from spikefit.fitting.glm import SUFFICIENT_DECREASE, GLMFit, Solver, Spectrum
 
 OWN_AFTER = 5  # iterations with the shared matrix; what has not arrived then gets matrices of its own,
 OWN_EVERY = 4  # made anew after so many iterations
@@ -67,7 +67,8 @@ def fit_with_corners(
     on_iteration: Callable[[int, float, float], None] | None = None,
 ) -> GLMFit:
     """Maximise the penalised log-likelihood of every unit under corners; arguments as those of `fit_glm`."""
-    solver = design.within_memory(lambda: _CornerSolver(design, corners, ridge, link, free))
+    known = None if start is None else start.spectrum
+    solver = design.within_memory(lambda: _CornerSolver(design, corners, ridge, link, free, known))
     return solver.descend(tolerance_nats, max_iterations, start, on_iteration)
 
 
@@ -96,7 +97,7 @@ def weakest_that_silences(
         kept &= free
     none = Corners(torch.zeros_like(corners.group_lasso), corners.sign, corners.n_functions)
     rest = fit_with_corners(design, none, ridge=ridge, free=kept, link=link)
-    solver = _CornerSolver(design, corners, ridge, link, free)
+    solver = _CornerSolver(design, corners, ridge, link, free, rest.spectrum)
     everyone = torch.arange(design.n_units, device=design.device)
     pull = solver.pull(*solver.at(rest), everyone)
     norms = pull[:, :n_couplings].unflatten(1, (-1, corners.n_functions)).norm(dim=2)
@@ -113,7 +114,7 @@ def sign_costs(design: Design, fit: GLMFit, n_functions: int) -> tuple[Float[Ten
         fit: on them, with nothing held.
         n_functions: weights of a pair.
     """
-    solver = Solver(design, 0.0, "softplus")
+    solver = Solver(design, 0.0, "softplus", spectrum=fit.spectrum)
     weights = fit.weights[:, : design.n_couplings].unflatten(1, (-1, n_functions))
     off = 1 - torch.eye(design.n_units, dtype=weights.dtype, device=weights.device)
     own = torch.stack(
@@ -131,8 +132,16 @@ def sign_costs(design: Design, fit: GLMFit, n_functions: int) -> tuple[Float[Ten
 class _CornerSolver(Solver):
     """The work of `fit_with_corners`."""
 
-    def __init__(self, design: Design, corners: Corners, ridge: float | Tensor, link: str, free: Tensor | None) -> None:
-        super().__init__(design, ridge, link, free)
+    def __init__(
+        self,
+        design: Design,
+        corners: Corners,
+        ridge: float | Tensor,
+        link: str,
+        free: Tensor | None,
+        known: Spectrum | None = None,
+    ) -> None:
+        super().__init__(design, ridge, link, free, known)
         self.corners = corners
         k = corners.n_functions
         self.blocks = [slice(m * k, (m + 1) * k) for m in range(design.n_units)]
@@ -316,6 +325,7 @@ class _CornerSolver(Solver):
             converged=bool((decrement <= 10 * tolerance).all()),
             objective=objective,
             kkt=self.kkt(params, gradient, everyone),
+            spectrum=self.spectrum,
         )
 
     def _allowed(self, params: Tensor) -> Tensor:

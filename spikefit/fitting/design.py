@@ -3,6 +3,7 @@
 Every unit's drive is read from the same features, the convolved history of all visible units and, behind them, the
 traces of the common drive where there are some. They are made for a few
 thousand bins at a time from counts in their compact type, kept where a memory budget allows, and made again where not.
+Of many units that fire rarely they are hardly made at all: products with them go by spikes (`products.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.fitting.memory import halving
+from spikefit.fitting.products import SPARSE_BLOCK_BINS, Bands, DenseProducts, Products, SpikeProducts, by_spikes
 from spikefit.models.coupling import history_features
 
 T = TypeVar("T")
@@ -61,14 +63,21 @@ class Design:
         self._covariates = covariates
         self._basis = basis
         self._ranges, self._block_bins = ranges, block_bins
-        self._blocks = _make_blocks(ranges, block_bins, counts.device)
         self._cache: dict[int, tuple[Tensor, Tensor]] = {}
-        self._spikes: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._spikes: dict[int, tuple[Products | None, Tensor, Tensor, Tensor]] = {}
         self._cache_bytes = cache_bytes
         self.n_units = counts.shape[0]
         self.n_couplings = self.n_units * basis.shape[1]
         self.n_features = self.n_couplings + (0 if covariates is None else len(covariates))
         self.n_bins = int(np.diff(ranges, axis=1).sum()) if len(ranges) else 0
+        self._bands: Bands | None = None
+        spikes_per_bin = sum(int(counts[:, a:b].sum(dtype=torch.int64)) for a, b in ranges.tolist()) / max(
+            1, self.n_bins
+        )
+        if by_spikes(self.n_units, spikes_per_bin, len(basis), counts.device):
+            self._bands = Bands(basis)
+            self._block_bins = min(block_bins, SPARSE_BLOCK_BINS)
+        self._blocks = _make_blocks(ranges, self._block_bins, counts.device)
 
     def within_memory(self, work: Callable[[], T]) -> T:
         """Do some work over the blocks; each time that the memory is not enough, with blocks of half the size and none kept.
@@ -101,18 +110,87 @@ class Design:
     def dtype(self) -> torch.dtype:
         return self._basis.dtype
 
-    def spikes(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
-        """Blocks with the place of their spikes: features, counts, then unit, bin and count of every occupied bin."""
-        for key, (features, counts) in enumerate(self.blocks()):
+    def spikes(self, every: int = 1) -> Iterator[tuple[Products, Tensor, Tensor, Tensor]]:
+        """Blocks by their spikes: products with the features, then unit, bin and count of every occupied bin.
+
+        Args:
+            every: give each so-many-th block alone.
+        """
+        if self._bands is None:
+            for key, (features, counts) in zip(self._keys(every), self.blocks(every), strict=True):
+                if key not in self._spikes:
+                    self._spikes[key] = None, *_occupied(counts)
+                yield DenseProducts(features), *self._spikes[key][1:]
+            return
+        for key in self._keys(every):
             if key not in self._spikes:
-                unit, bin_ = counts.nonzero(as_tuple=True)
-                self._spikes[key] = unit, bin_, counts[unit, bin_]
-            yield features, counts, *self._spikes[key]
+                block = self._blocks[key]
+                padded = self._counts[:, block.start - self.n_lags : block.stop]
+                covariates = self._covariates_of(block)
+                products = SpikeProducts(padded, self._bands, block.scored, covariates)
+                counts = padded[:, self.n_lags :]
+                counts = counts if block.scored is None else counts[:, block.scored]
+                unit, bin_, count = _occupied(counts)
+                self._spikes[key] = products, unit, bin_, count.to(self.dtype)
+            products_, unit, bin_, count = self._spikes[key]
+            assert products_ is not None
+            yield products_, unit, bin_, count
+
+    def feature_sums(self) -> Float[Tensor, " feature"]:
+        """Sum of every feature over the scored bins, from sums of counts; float64."""
+        total = torch.zeros(self.n_features, dtype=torch.float64, device=self.device)
+        basis = self._basis.double()
+        for start, stop in self._ranges.tolist():
+            window = self._counts[:, start - 1 : stop - 1].sum(1, dtype=torch.int64)
+            sums = [window]
+            for lag in range(1, self.n_lags):  # one bin earlier: a bin joins in front, one leaves behind
+                window = window + self._counts[:, start - 1 - lag].long() - self._counts[:, stop - 1 - lag].long()
+                sums.append(window)
+            by_lag = torch.stack(sums, dim=1).double()
+            total[: self.n_couplings] += (by_lag @ basis).reshape(-1)
+            if self._covariates is not None:
+                total[self.n_couplings :] += self._covariates[:, start:stop].sum(1, dtype=torch.float64)
+        return total
+
+    def count_sums(self) -> Float[Tensor, " unit"]:
+        """Spikes of every unit in the scored bins; float64."""
+        total = torch.zeros(self.n_units, dtype=torch.int64, device=self.device)
+        for start, stop in self._ranges.tolist():
+            total += self._counts[:, start:stop].sum(1, dtype=torch.int64)
+        return total.double()
+
+    def gram(self, centre: Float[Tensor, " feature"], every: int) -> tuple[Float[Tensor, "feature feature"], int]:
+        """Sum of outer products of the features less `centre`, over each so-many-th block, and its number of bins."""
+        size = self.n_features
+        total, n_seen = torch.zeros(size, size, dtype=torch.float64, device=self.device), 0
+        left, middle = torch.zeros(size, dtype=torch.float64, device=self.device), centre.to(self.dtype)[:, None]
+        for (features, _), (products, *_rest) in zip(self.blocks(every), self.spikes(every), strict=True):
+            # Centred before the product: μμᵀ subtracted afterwards would cost float32 its digits.
+            centred = features - middle
+            if self._bands is None:
+                total += centred @ centred.T
+            else:
+                total += products.against(centred)
+                left += centred.sum(1, dtype=torch.float64)
+            n_seen += features.shape[1]
+        if self._bands is not None:
+            total -= torch.outer(left, centre)
+            total = 0.5 * (total + total.T)
+        return total, n_seen
+
+    def _keys(self, every: int) -> range:
+        return range(0, len(self._blocks), every)
+
+    def _covariates_of(self, block: _Block) -> Tensor | None:
+        if self._covariates is None:
+            return None
+        own = self._covariates[:, block.start : block.stop].to(self.dtype)
+        return own if block.scored is None else own[:, block.scored]
 
     def blocks(self, every: int = 1) -> Iterator[tuple[Float[Tensor, "feature bin"], Float[Tensor, "unit bin"]]]:
         """Features and counts of the scored bins, block after block; with `every`, of each so-many-th block."""
         n_lags = self._basis.shape[0]
-        for key in range(0, len(self._blocks), every):
+        for key in self._keys(every):
             if key in self._cache:
                 yield self._cache[key]
                 continue
@@ -126,14 +204,29 @@ class Design:
             else:
                 targets = targets.contiguous()
             size = features.nbytes + targets.nbytes
-            if size <= self._cache_bytes:
+            if size <= self._cache_bytes and self._bands is None:
                 self._cache_bytes -= size
                 self._cache[key] = features, targets
             yield features, targets
 
+    def reached(self) -> Iterator[tuple[Float[Tensor, "unit bin"], Float[Tensor, "unit bin"]]]:
+        """Whether each unit has fired within the lags before each scored bin (1 or 0), and counts, block after block."""
+        for block in self._blocks:
+            padded = self._counts[:, block.start - self.n_lags : block.stop].to(self.dtype)
+            fired = (padded[None, :, :-1] > 0).to(self.dtype)
+            lately = torch.nn.functional.max_pool1d(fired, self.n_lags, stride=1)[0]
+            counts = padded[:, self.n_lags :]
+            yield (lately, counts) if block.scored is None else (lately[:, block.scored], counts[:, block.scored])
+
     @property
     def n_blocks(self) -> int:
         return len(self._blocks)
+
+
+def _occupied(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit, bin and count of every bin that holds a spike."""
+    unit, bin_ = counts.nonzero(as_tuple=True)
+    return unit, bin_, counts[unit, bin_]
 
 
 def _make_blocks(ranges: NDArray[np.int64], block_bins: int, device: torch.device) -> list[_Block]:

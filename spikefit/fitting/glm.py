@@ -15,6 +15,7 @@ preconditioner. Sums over bins are taken in float64 whatever the features are ke
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikefit.fitting.design import Design
+from spikefit.fitting.products import Weights
 from spikefit.models.link import LINKS, inverse_link
 
 MEMORY = 8  # pairs that the L-BFGS remembers
@@ -37,6 +39,19 @@ MOST_HALVINGS = 30
 
 
 @dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigenvalues and eigenvectors of the features' covariance, from part of the bins.
+
+    Attributes:
+        scales: ascending; (feature,).
+        rotation: in columns; (feature, feature).
+    """
+
+    scales: Float[Tensor, " feature"]
+    rotation: Float[Tensor, "feature feature"]
+
+
+@dataclass(frozen=True, eq=False)
 class GLMFit:
     """The optimum of the penalised log-likelihood.
 
@@ -47,6 +62,7 @@ class GLMFit:
         converged: whether every unit came within the tolerance.
         objective: penalised log-likelihood in nats after each iteration, summed over units.
         kkt: how far each unit is from the optimality conditions, in nats per unit of weight, where the problem has corners; (unit,).
+        spectrum: of the features, so that a fit that starts from this one need not find it again.
     """
 
     weights: Float[Tensor, "unit feature"]
@@ -55,6 +71,7 @@ class GLMFit:
     converged: bool
     objective: list[float] = field(default_factory=list)
     kkt: Float[Tensor, " unit"] | None = None
+    spectrum: Spectrum | None = None
 
 
 def fit_glm(
@@ -82,7 +99,8 @@ def fit_glm(
         start: where to start, for example the fit to a part of the same recording.
         on_iteration: called with the iteration, the objective and the largest decrement.
     """
-    solver = design.within_memory(lambda: Solver(design, ridge, link, free))
+    known = None if start is None else start.spectrum
+    solver = design.within_memory(lambda: Solver(design, ridge, link, free, known))
     return solver.run(tolerance_nats, max_iterations, start, on_iteration)
 
 
@@ -92,10 +110,12 @@ def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -
 
     def add_up() -> Tensor:
         total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
-        for features, counts in design.blocks():
-            expected, _ = LINKS[link](torch.addmm(baseline[:, None], weights, features))
-            terms = torch.xlogy(counts, expected) - expected - torch.lgamma(counts + 1)
-            total += terms.sum(1, dtype=torch.float64)
+        arranged = Weights(weights)
+        for products, unit, bin_, count in design.spikes():
+            expected, _ = LINKS[link](products.drive(arranged, baseline))
+            total -= expected.sum(1, dtype=torch.float64)
+            at_spikes = count.double() * expected[unit, bin_].double().log() - torch.lgamma(count.double() + 1)
+            total.index_add_(0, unit, at_spikes)
         return total
 
     return design.within_memory(add_up)
@@ -109,9 +129,16 @@ class Solver:
     each unit's own mask is. An information matrix of a unit's own is that of its free weights alone.
     """
 
-    def __init__(self, design: Design, ridge: float | Tensor, link: str, free: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        design: Design,
+        ridge: float | Tensor,
+        link: str,
+        free: Tensor | None = None,
+        spectrum: Spectrum | None = None,
+    ) -> None:
         self.design, self.ridge, self.link, self.link_name, self.free = design, ridge, LINKS[link], link, free
-        self._prepare()
+        self._prepare(spectrum)
 
     def ridge_of(self, units: Tensor) -> float | Tensor:
         """Penalties of some units' weights."""
@@ -123,26 +150,21 @@ class Solver:
             values[:, : self.design.n_features].mul_(self.free[units])
         return values
 
-    def _prepare(self) -> None:
+    @functools.cached_property
+    def gram(self) -> Float[Tensor, "feature feature"]:
+        """Covariance of the features."""
+        return (self.rotation * self.spectrum.scales) @ self.rotation.T
+
+    def _prepare(self, spectrum: Spectrum | None) -> None:
         """Feature means and counts from every bin, the Gram matrix from as many blocks as it needs."""
         d = self.design
-        total = torch.zeros(d.n_features, dtype=torch.float64, device=d.device)
-        counts_total = torch.zeros(d.n_units, dtype=torch.float64, device=d.device)
-        for features, counts in d.blocks():
-            total += features.sum(1, dtype=torch.float64)
-            counts_total += counts.sum(1, dtype=torch.float64)
-        self.mean = total / d.n_bins
-        self.mean_count = counts_total / d.n_bins
-        every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
-        gram, n_seen = torch.zeros(d.n_features, d.n_features, dtype=torch.float64, device=d.device), 0
-        centre = self.mean.to(d.dtype)[:, None]
-        for features, _ in d.blocks(every):
-            # Centred before the product: μμᵀ subtracted afterwards would cost float32 its digits.
-            centred = features - centre
-            gram += centred @ centred.T
-            n_seen += features.shape[1]
-        self.gram = gram / n_seen
-        scales, self.rotation = torch.linalg.eigh(self.gram)
+        self.mean = d.feature_sums() / d.n_bins
+        self.mean_count = d.count_sums() / d.n_bins
+        if spectrum is None or len(spectrum.scales) != d.n_features:
+            every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
+            gram, n_seen = d.gram(self.mean, every)
+            spectrum = Spectrum(*torch.linalg.eigh(gram / n_seen))
+        self.spectrum, self.rotation, scales = spectrum, spectrum.rotation, spectrum.scales
         r = self.mean_count.clamp(min=0.5 / d.n_bins)
         self.start_drive = inverse_link(self.link_name, r)
         expected, slope = self.link(self.start_drive)
@@ -214,14 +236,15 @@ class Solver:
         d = self.design
         weights64, drive64 = params[:, :-1], params[:, -1]
         weights = weights64.to(d.dtype)
-        offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
+        offset = (drive64 - weights64 @ self.mean).to(d.dtype)
         ridge = self.ridge_of(units)
         value = 0.5 * (ridge * weights64.square()).sum(1)
         gradient = torch.zeros_like(params)
         row_of = torch.full((d.n_units,), -1, device=d.device)
         row_of[units] = torch.arange(len(units), device=d.device)
-        for features, _, unit, bin_, count in d.spikes():
-            expected, slope = self.link(torch.addmm(offset, weights, features))
+        arranged = Weights(weights)
+        for products, unit, bin_, count in d.spikes():
+            expected, slope = self.link(products.drive(arranged, offset))
             row = row_of[unit]
             if len(units) < d.n_units:
                 mine = row >= 0
@@ -232,7 +255,7 @@ class Solver:
             # d/d drive of (f − x log f) is slope · (1 − x/f); the second part lives where there are spikes.
             residual = slope.clone() if slope is expected else slope
             residual[row, bin_] *= 1 - count / at_spikes
-            gradient[:, :-1] += (residual @ features.T).double()
+            gradient[:, :-1] += products.against(residual).double()
             gradient[:, -1] += residual.sum(1, dtype=torch.float64)
         gradient[:, :-1] -= gradient[:, -1:] * self.mean
         gradient[:, :-1] += ridge * weights64
@@ -301,6 +324,7 @@ class Solver:
             decrement=decrement,
             converged=bool((decrement <= 10 * tolerance).all()),
             objective=objective,
+            spectrum=self.spectrum,
         )
 
     def _search(

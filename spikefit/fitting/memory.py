@@ -27,7 +27,7 @@ MOST_PART_BINS = 4096  # in more bins at a time a step on a CPU only gets slower
 REMEMBERED = 2 * 8 + 8  # vectors of all parameters that the L-BFGS holds: its pairs, and what it works with
 SQUARES = 4  # Gram matrix, its factors and the workspace of the factorisation
 ARRAYS_PER_DRAW = 10  # values of (draw, window, restart, unit, bin) that a step holds at its fullest
-BYTES_PER_SPIKE = 20
+BYTES_PER_SPIKE = 28
 
 T = TypeVar("T")
 

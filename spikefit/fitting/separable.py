@@ -57,28 +57,30 @@ def find_separable(design: Design, n_functions: int, free: Tensor | None = None)
         n_functions: weights of a pair.
         free: which weights are fitted, (unit, feature); None for all.
     """
-    never = _never_after(design, n_functions, free)
-    in_step: tuple[tuple[int, tuple[int, ...]], ...] = ()
-    if design.n_features <= MOST_PROGRAMME_FEATURES and design.n_features * design.n_bins <= MOST_PROGRAMME_VALUES:
-        in_step = _in_step(design, n_functions, free, {(post, pre) for post, pre, _ in never})
-    told = tuple(pair for pair in never if pair[2] >= FEWEST_EXPECTED)
+    small = design.n_features <= MOST_PROGRAMME_FEATURES and design.n_features * design.n_bins <= MOST_PROGRAMME_VALUES
+    never = _never_after(design, n_functions, free, 0.0 if small else FEWEST_EXPECTED)
+    known = {(post, pre) for post, pre, _ in never}
+    in_step = _in_step(design, n_functions, free, known) if small else ()
+    told = [pair for pair in never if pair[2] >= FEWEST_EXPECTED]
     return Separable(tuple(sorted(told, key=lambda pair: -pair[2])), in_step)
 
 
-def _never_after(design: Design, n_functions: int, free: Tensor | None) -> list[tuple[int, int, float]]:
+def _never_after(design: Design, n_functions: int, free: Tensor | None, fewest: float) -> list[tuple[int, int, float]]:
+    """Pairs (receiver, sender) without a spike of the one after the other, where at least so many are to be expected."""
     n = design.n_units
-    at_spikes = torch.zeros(n, n, dtype=torch.float64, device=design.device)
     with_history = torch.zeros(n, dtype=torch.float64, device=design.device)
-    n_spikes = torch.zeros(n, dtype=torch.float64, device=design.device)
-    for features, counts in design.blocks():
-        reached = (features[: design.n_couplings].unflatten(0, (n, n_functions)) > 0).any(1).to(features)
-        at_spikes += (counts @ reached.T).double()
-        with_history += reached.sum(1, dtype=torch.float64)
-        n_spikes += counts.sum(1, dtype=torch.float64)
-    expected = n_spikes[:, None] * (with_history / max(1, design.n_bins))[None, :]
-    never = (at_spikes == 0) & (with_history > 0)[None, :] & (n_spikes > 0)[:, None]
+    for lately, _ in design.reached():
+        with_history += lately.sum(1, dtype=torch.float64)
+    expected = design.count_sums()[:, None] * (with_history / max(1, design.n_bins))[None, :]
+    never = (expected > 0) & (expected >= fewest)
     if free is not None:
         never &= free[:, : design.n_couplings].unflatten(1, (n, n_functions)).any(2)
+    for lately, counts in design.reached():
+        receivers, senders = never.any(1).nonzero()[:, 0], never.any(0).nonzero()[:, 0]
+        if not len(receivers):
+            break
+        met = counts[receivers] @ lately[senders].T > 0
+        never[receivers[:, None], senders] &= ~met
     return [(post, pre, float(expected[post, pre])) for post, pre in never.nonzero().tolist()]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.products import Weights
 from spikefit.models.link import LINKS
 
 # Above this many multiplications the exact information of every unit would take longer than the fit.
@@ -161,20 +162,17 @@ def _variance(information: Tensor, columns: Tensor, free: Tensor | None) -> Tens
 
 
 def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str) -> Tensor:
-    n_features, n_bins = design.n_features, design.n_bins
-    gram = torch.zeros(n_features, n_features, dtype=torch.float64, device=design.device)
-    mean = torch.zeros(n_features, dtype=torch.float64, device=design.device)
+    spectrum, n_seen = fit.spectrum, 0
+    assert spectrum is not None
     weight = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
-    every = max(1, n_bins // (50 * n_features))
-    n_seen = 0
-    for features, _ in design.blocks(every):
-        gram += features @ features.T
-        mean += features.sum(1, dtype=torch.float64)
-        weight += _weights(features, fit, link).sum(1, dtype=torch.float64)
-        n_seen += features.shape[1]
-    covariance = gram / n_seen - torch.outer(mean / n_seen, mean / n_seen)
-    values, vectors = torch.linalg.eigh(covariance)
-    total = weight[:, None] / n_seen * n_bins  # information of the drive over the recording, (unit, 1)
+    every = max(1, design.n_bins // (50 * design.n_features))
+    weights, offset = Weights(fit.weights.to(design.dtype)), fit.baseline.to(design.dtype)
+    for products, *_ in design.spikes(every):
+        expected, slope = LINKS[link](products.drive(weights, offset))
+        weight += (slope * slope / expected).sum(1, dtype=torch.float64)
+        n_seen += expected.shape[1]
+    values, vectors = spectrum.scales, spectrum.rotation
+    total = weight[:, None] / n_seen * design.n_bins  # information of the drive over the recording, (unit, 1)
     mean_ridge = ridge.mean(1, keepdim=True).clamp(min=1e-9) if isinstance(ridge, Tensor) else max(ridge, 1e-9)
     inverse = 1 / (total * values.clamp(min=0) + mean_ridge)
     variance: Tensor = inverse @ (vectors.T @ sums).square()

@@ -26,6 +26,12 @@ _CAPTIONS = {
         "Reconstruction",
         "The busiest units in bins that trained nothing: ticks are spikes, the line is the rate that the model expects.",
     ),
+    "trials": (
+        "Trials by type",
+        "Rates from the start of the trial, averaged over the trials of each type, of the units and the latents that move "
+        "most. Thin lines are what was counted, thick ones what the model expects. All trials are averaged, those that trained "
+        "among them: the scores above say what holds beyond them.",
+    ),
     "decoder": (
         "Decoder",
         "What one spike of each latent adds to each unit's drive (red raises the rate, blue lowers it), and over which "
