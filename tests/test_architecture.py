@@ -61,6 +61,7 @@ LAYERS: list[set[str]] = [
     {"latent_files"},
     {"latent_scoring"},
     {"pvae_pipeline"},
+    {"pvae"},
     {"cli"},
     {"__main__"},
 ]

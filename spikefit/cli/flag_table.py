@@ -131,6 +131,27 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="self_basis",
+        help="Functions of the lag for what a unit's own spikes do to it, where they shall not be those of couplings.",
+        metavar="same|raised-cosine-log|raised-cosine-linear|b-spline|exponential|raw",
+        default_text="same",
+        choices=("same", "raised-cosine-log", "raised-cosine-linear", "b-spline", "exponential", "raw"),
+    ),
+    Flag(
+        section="model",
+        name="self_functions",
+        help="Number of these functions; raw takes one per lag whatever is given.",
+        metavar="N",
+        default_text="4",
+    ),
+    Flag(
+        section="model",
+        name="self_window",
+        help="How far they reach back, up to the window; the window where not given.",
+        metavar="TIME",
+    ),
+    Flag(
+        section="model",
         name="link",
         help="From the drive to the expected count; sigmoid is bounded, at 5 spikes per bin.",
         metavar="softplus|exp|sigmoid",

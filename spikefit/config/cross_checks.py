@@ -51,6 +51,15 @@ def contradictions(config: Config) -> list[Contradiction]:
                 f"{format_time(bin_width_s)}; at most {MOST_LAGS:,} can be fitted",
             )
         )
+    self_window_s = config.model.self_window
+    if self_window_s is not None and not bin_width_s <= self_window_s <= window_s:
+        found.append(
+            Contradiction(
+                ("self_window", "window"),
+                f"the window of own history ({format_time(self_window_s)}) must hold at least one bin "
+                f"({format_time(bin_width_s)}) and reach no further back than couplings do ({format_time(window_s)})",
+            )
+        )
     estimator, draws = config.gradient.estimator, config.gradient.draws
     if estimator == "score" and draws < 2:
         found.append(

@@ -108,6 +108,16 @@ class ModelConfig(Section):
         le=200,
         description="Number of basis functions per filter; raw takes one per lag whatever is given.",
     )
+    self_basis: Literal["same", "raised-cosine-log", "raised-cosine-linear", "b-spline", "exponential", "raw"] = Field(
+        default="same",
+        description="Functions of the lag for what a unit's own spikes do to it, where they shall not be those of couplings.",
+    )
+    self_functions: Annotated[int, Hint("N")] = Field(
+        default=4, ge=1, le=200, description="Number of these functions; raw takes one per lag whatever is given."
+    )
+    self_window: Duration | None = Field(
+        default=None, description="How far they reach back, up to the window; the window where not given."
+    )
     link: Literal["softplus", "exp", "sigmoid"] = Field(
         default="softplus",
         description="From the drive to the expected count; sigmoid is bounded, at 5 spikes per bin.",

@@ -23,10 +23,11 @@ from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memo
 from spikefit.fitting.split import Split, only_where, split_bins
 from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
-from spikefit.models.basis import make_basis
+from spikefit.models.basis import Basis, make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
 from spikefit.models.depth import windows_context
+from spikefit.models.own_history import SAME, joined_basis
 from spikefit.pair_rules import PairRule, matching
 from spikefit.pieces import Spread, one_by_one
 from spikefit.spikes import Counts
@@ -72,6 +73,9 @@ class FitSettings:
     dale: tuple[tuple[str, str], ...] = ()
     posterior_depth: int = 0
     group_lasso: float | None = 0.0
+    self_basis: str = SAME
+    self_functions: int = 4
+    self_window_s: float | None = None
     memory_limit: int | None = None
 
 
@@ -109,7 +113,9 @@ class Problem:
         counts: visible counts on the device, (unit, bin).
         segment_offsets: first bin of each segment and the end of the last.
         split: scored bins.
-        basis: (lag, basis) on the device; its dtype is the dtype of the computation.
+        basis: (lag, basis) on the device, the functions for own history, where there are some, behind those for couplings; its
+            dtype is the dtype of the computation.
+        n_coupling_functions: functions of the basis that couplings are made of.
         settings: of the fit.
         unit_ids: of the visible units.
         mean_count: mean spikes per training bin of every unit, above zero; float64 on the CPU.
@@ -126,6 +132,7 @@ class Problem:
     segment_offsets: NDArray[np.int64]
     split: Split
     basis: Tensor
+    n_coupling_functions: int
     settings: FitSettings
     unit_ids: tuple[str, ...]
     mean_count: Tensor
@@ -193,9 +200,7 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         UsageError: if window, bins and held-out share leave nothing to fit or to judge, or a unit fires too much for the
             bounded link.
     """
-    basis = make_basis(
-        settings.basis, window_s=settings.window_s, bin_width_s=counts.bin_width_s, n_functions=settings.n_functions
-    )
+    basis, n_coupling_functions = fit_basis(settings, counts.bin_width_s)
     split = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=settings.heldout, seed=settings.seed)
     if counts.covariates is not None and not counts.covariates.known.all():
         split = only_where(split, counts.covariates.known)
@@ -230,6 +235,7 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         segment_offsets=counts.segment_offsets,
         split=split,
         basis=torch.from_numpy(basis).to(device, dtype),
+        n_coupling_functions=n_coupling_functions,
         settings=settings,
         unit_ids=counts.unit_ids,
         mean_count=mean_count,
@@ -240,6 +246,25 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         covariates=covariates,
         covariate_rows=None if counts.covariates is None else torch.from_numpy(counts.covariates.rows),
         structure=_structure(settings, counts.unit_ids, device),
+    )
+
+
+def fit_basis(settings: FitSettings, bin_width_s: float) -> tuple[Basis, int]:
+    """The basis of a fit, (lag, function), and how many of its functions are for couplings.
+
+    Raises:
+        UsageError: if a window is shorter than one bin.
+    """
+    coupling = make_basis(
+        settings.basis, window_s=settings.window_s, bin_width_s=bin_width_s, n_functions=settings.n_functions
+    )
+    window_s = settings.window_s if settings.self_window_s is None else settings.self_window_s
+    return joined_basis(
+        coupling,
+        settings.self_basis,
+        window_s=window_s,
+        bin_width_s=bin_width_s,
+        n_functions=settings.self_functions,
     )
 
 

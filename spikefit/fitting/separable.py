@@ -179,13 +179,13 @@ def separable_notes(found: Separable, unit_ids: tuple[str, ...], ridge: float) -
     return tuple(notes)
 
 
-def parameters_note(design: Design, ridge: float, link: str) -> tuple[str, ...]:
+def parameters_note(design: Design, ridge: float, link: str, free: Tensor | None = None) -> tuple[str, ...]:
     """A sentence where a unit has more parameters than there are bins, with how many of them the penalty leaves free.
 
     That number is the trace of H (H + ridge)⁻¹ at constant rates, H being the information of the weights, and one for the
     baseline; the median over units.
     """
-    n_parameters = design.n_features + 1
+    n_parameters = (design.n_features if free is None else int(free.sum(1).max())) + 1
     if n_parameters <= design.n_bins:
         return ()
     told = f"each unit has {n_parameters} parameters for {design.n_bins} bins"

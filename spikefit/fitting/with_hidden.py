@@ -43,6 +43,7 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         n_restarts=settings.restarts,
         n_covariates=problem.n_covariates,
         posterior_depth=settings.posterior_depth,
+        n_coupling_functions=problem.n_coupling_functions,
     )
     train = problem.windows(problem.split.train, CORE_BINS)
     training = Training(

@@ -19,6 +19,7 @@ from spikefit.fitting.problem import Hooks, Problem
 from spikefit.fitting.separable import find_separable, parameters_note, separable_notes
 from spikefit.fitting.uncertainty import FitErrors, errors_of_fit
 from spikefit.models.coupling import filters_from_weights
+from spikefit.models.own_history import may_use
 
 
 def fit_observed(
@@ -49,6 +50,7 @@ def fit_observed(
         covariates=None if inputs is None else inputs.to(where),
         cache_bytes=problem.memory.cache_bytes,
         block_bins=problem.memory.block_bins,
+        n_coupling_functions=problem.n_coupling_functions,
     )
     # The penalty belongs to the whole recording: a part of it gets its share.
     share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
@@ -70,17 +72,25 @@ def fit_observed(
 
 def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float | Tensor, Tensor | None]:
     """The penalty of every weight of a design, and which weights may differ from zero (None: all)."""
+    n_functions, free = problem.basis.shape[1], None
+    if problem.n_coupling_functions < n_functions:
+        couplings = may_use(
+            design.n_units, range(design.n_units), n_functions, problem.n_coupling_functions, design.device
+        )
+        free = torch.nn.functional.pad(couplings, (0, design.n_features - design.n_couplings), value=True)
     if problem.structure is None:
-        return ridge, None
-    structure, n_functions = problem.structure.to(design.device), problem.basis.shape[1]
-    return structure.ridge(ridge, design.n_features, n_functions), structure.free(design.n_features, n_functions)
+        return ridge, free
+    structure = problem.structure.to(design.device)
+    allowed = structure.free(design.n_features, n_functions)
+    both = free if allowed is None else allowed if free is None else allowed & free
+    return structure.ridge(ridge, design.n_features, n_functions), both
 
 
 def data_notes(problem: Problem, design: Design) -> tuple[str, ...]:
     """What the data leave open and only the penalty decides, as sentences."""
     _, free = weight_rules(problem, design, problem.ridge)
     separable = find_separable(design, problem.basis.shape[1], free)
-    few = parameters_note(design, problem.ridge, problem.settings.link)
+    few = parameters_note(design, problem.ridge, problem.settings.link, free)
     return few + separable_notes(separable, problem.unit_ids, problem.ridge)
 
 
