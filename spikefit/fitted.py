@@ -357,6 +357,7 @@ def fit_settings(config: Config) -> FitSettings:
         common_drive_s=config.model.common_drive_tau if config.model.common_drive == "on" else (),
         restarts=config.fit.restarts,
         heldout=config.fit.heldout,
+        folds=config.fit.folds,
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,

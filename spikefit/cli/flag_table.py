@@ -283,6 +283,13 @@ FLAGS = (
     ),
     Flag(
         section="fit",
+        name="folds",
+        help="Choose among numbers of hidden units by blocked cross-validation in K folds of the training bins; 1 chooses by the held-out blocks.",
+        metavar="K",
+        default_text="1",
+    ),
+    Flag(
+        section="fit",
         name="significance",
         help="How edges are tested, without hidden units: null reads from the pairs what no edge looks like.",
         metavar="null|none",

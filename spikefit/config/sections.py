@@ -202,6 +202,12 @@ class FitConfig(Section):
         lt=0.9,
         description="Share of the recording, in blocks, that no fit sees and every fit is scored on.",
     )
+    folds: Annotated[int, Hint("K")] = Field(
+        default=1,
+        ge=1,
+        le=50,
+        description="Choose among numbers of hidden units by blocked cross-validation in K folds of the training bins; 1 chooses by the held-out blocks.",
+    )
     significance: Literal["null", "none"] = Field(
         default="null",
         description="How edges are tested, without hidden units: null reads from the pairs what no edge looks like.",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
+from spikefit.fitting.how_many import UNITS_PER_HIDDEN
 from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
 from spikefit.fitting.split import Split, only_where, split_bins
 from spikefit.fitting.structure import Structure
@@ -36,7 +37,7 @@ CORE_BINS = 500  # scored bins of a training window; the context beside it is wh
 HELDOUT_CORE_BINS = 2000
 FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
 STEPS_PER_PASS = 20
-NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit"}  # settings that a checkpoint does not depend on
+NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit", "folds"}  # settings that a checkpoint does not depend on
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class FitSettings:
     learning_rate: float
     seed: int
     common_drive_s: tuple[float, ...] = ()
+    folds: int = 1
     hidden_auto: bool = False
     pair_rules: tuple[PairRule, ...] = ()
     dale: tuple[tuple[str, str], ...] = ()
@@ -280,7 +282,8 @@ def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.d
 
 def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:
     """What the memory of a fit depends on; `basis` is the shape of the basis, (lag, basis)."""
-    n_hidden = max(settings.hidden)
+    # What auto will try is not known yet, only that it is no more than this.
+    n_hidden = counts.n_units // UNITS_PER_HIDDEN if settings.hidden_auto else max(settings.hidden)
     return FitSize(
         n_units=counts.n_units,
         n_bins=counts.n_bins,

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from spikefit.fitting.folds import folds_of
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import glm_nats
@@ -79,7 +79,7 @@ def walk(
     Returns:
         For each penalty the log-likelihood of every block set aside, and how many bins these hold.
     """
-    folds = folds_of(problem.split.train, len(problem.basis))
+    folds = folds_of(problem.split.train, len(problem.basis), N_FOLDS)
     quiet = dataclasses.replace(hooks, update=lambda done, **figures: None)
     starts: list[GLMFit | None] = [None] * len(folds)
     by_block: list[torch.Tensor] = []
@@ -105,20 +105,3 @@ def behind_best(nats: torch.Tensor, best: torch.Tensor, n_bins: int) -> tuple[fl
     gap = best - nats
     error = gap.std().item() * math.sqrt(len(gap)) if len(gap) > 1 else 0.0
     return gap.sum().item() / n_bins, error / n_bins
-
-
-def folds_of(train: NDArray[np.int64], n_lags: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Training bins and bins set aside of every fold; nobody's history lies in the other part."""
-    stretches = train
-    while len(stretches) < 2 * N_FOLDS:
-        longest = int(np.diff(stretches, axis=1).argmax())
-        start, stop = stretches[longest].tolist()
-        middle = (start + stop) // 2
-        if middle - n_lags <= start:
-            break
-        # A cut of our own needs its purged window, too.
-        halves = np.array([[start, middle - n_lags], [middle, stop]], dtype=np.int64)
-        stretches = np.concatenate([stretches[:longest], halves, stretches[longest + 1 :]])
-    n_folds = min(N_FOLDS, len(stretches))
-    fold = np.arange(len(stretches)) % n_folds
-    return [(stretches[fold != k], stretches[fold == k]) for k in range(n_folds)] if n_folds > 1 else [(train, train)]

@@ -135,12 +135,26 @@ METRICS_SCHEMA: dict[str, Any] = {
                 "required": ["unit", "stability", "unstable"],
             },
         },
+        "iwae_draws": _count("draws behind each importance-weighted bound"),
+        "heldout_iwae_nats_per_bin": _number("importance-weighted bound of the held-out bins, nats per bin"),
+        "heldout_iwae_gain_nats_per_bin": _number("the same above the fit without hidden units, nats per bin"),
+        "cross_validation": {
+            "type": "object",
+            "description": "folds of the training bins by which the number of hidden units was chosen",
+            "properties": {"folds": _count("folds"), "blocks": _count("blocks in all"), "bins": _count("scored bins")},
+        },
         "candidates": {
             "type": "array",
             "description": "one entry for each number of hidden units that was tried",
             "items": {
                 "type": "object",
-                "properties": {"n_hidden": _count("hidden units"), "heldout_nats_per_bin": _number("as above")},
+                "properties": {
+                    "n_hidden": _count("hidden units"),
+                    "heldout_nats_per_bin": _number("as above"),
+                    "heldout_gain_nats_per_bin": _number("above no hidden units, nats per bin"),
+                    "heldout_iwae_gain_nats_per_bin": _number("the same by the importance-weighted bound"),
+                    "cv_gain_nats_per_bin": _number("the same in the folds of the training bins"),
+                },
                 "required": ["n_hidden"],
             },
         },
