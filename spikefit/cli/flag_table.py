@@ -291,10 +291,25 @@ FLAGS = (
     Flag(
         section="fit",
         name="significance",
-        help="How edges are tested, without hidden units: null reads from the pairs what no edge looks like.",
-        metavar="null|none",
+        help="How edges are tested: null reads from the pairs what no edge looks like; jitter, shift and trials refit, without hidden units, recordings whose spikes were moved.",
+        metavar="null|jitter|shift|trials|none",
         default_text="null",
-        choices=("null", "none"),
+        choices=("null", "jitter", "shift", "trials", "none"),
+    ),
+    Flag(
+        section="fit",
+        name="surrogates",
+        help="Recordings with moved spikes that are refitted for such a test.",
+        metavar="N",
+        default_text="100",
+    ),
+    Flag(
+        section="fit",
+        name="long_lags",
+        help="Also fit couplings at lags too long for a synapse (from three windows back) and count what the test calls there, as a control; without hidden units.",
+        metavar="on|off",
+        default_text="off",
+        choices=("on", "off"),
     ),
     Flag(
         section="fit",

@@ -88,6 +88,33 @@ def contradictions(config: Config) -> list[Contradiction]:
         found.append(
             Contradiction(("dale", "hidden_sign"), f"hidden units are to be {sign} (dale) and {held} (hidden_sign)")
         )
+    moves = config.fit.significance in ("jitter", "shift", "trials")
+    hidden = config.model.hidden
+    if moves and hidden != "auto" and min(hidden if isinstance(hidden, tuple) else (hidden,)) > 0:
+        found.append(
+            Contradiction(
+                ("significance", "hidden"),
+                f"surrogates ({config.fit.significance}) are refits without hidden units, and all fits here would have some; take null, or 0 hidden units",
+            )
+        )
+    if config.fit.long_lags == "on" and config.fit.significance != "null":
+        found.append(
+            Contradiction(
+                ("long_lags", "significance"),
+                f"long_lags counts what the test null calls where nothing is, and significance is {config.fit.significance}",
+            )
+        )
+    held_back = config.fit.group_lasso != 0 or any(
+        sign != "any" for name, sign in config.model.dale.items() if name != "hidden"
+    )
+    if held_back and (moves or config.fit.long_lags == "on"):
+        asked = "long_lags" if not moves else f"significance {config.fit.significance}"
+        found.append(
+            Contradiction(
+                ("significance" if moves else "long_lags", "group_lasso", "dale"),
+                f"{asked} holds couplings against their standard errors, and couplings under a group lasso or Dale's law have none",
+            )
+        )
     start_s, stop_s = config.recording.t_start, config.recording.t_stop
     if start_s is not None and stop_s is not None and start_s >= stop_s:
         found.append(

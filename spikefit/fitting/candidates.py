@@ -21,9 +21,10 @@ from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import Blocks, choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.training import Trained
 from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import train_candidate
-from spikefit.fitting.without_hidden import fit_observed, weight_rules
+from spikefit.fitting.without_hidden import fit_observed
 from spikefit.models.coupling import filters_from_weights
 
 

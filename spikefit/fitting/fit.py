@@ -13,6 +13,7 @@ import torch
 
 from spikefit.fitting.candidates import Candidates, fit_candidates
 from spikefit.fitting.choice import choice_metrics, further_scores
+from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.expected import judged_bins
 from spikefit.fitting.how_many import CountShared
 from spikefit.fitting.knowing import settle_structure
@@ -20,7 +21,7 @@ from spikefit.fitting.outcome import Array, FittedNetwork, score_metrics, size_m
 from spikefit.fitting.problem import FitSettings, Hooks, Problem, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.with_hidden import poglm_outcome
-from spikefit.fitting.without_hidden import data_notes, glm_outcome
+from spikefit.fitting.without_hidden import glm_outcome
 from spikefit.spikes import Counts
 
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from spikefit.fitting.corners import sign_costs, weakest_that_silences
 from spikefit.fitting.problem import Hooks, Problem
 from spikefit.fitting.ridge import behind_best, walk
-from spikefit.fitting.without_hidden import fit_observed, weight_rules
+from spikefit.fitting.weight_rules import weight_rules
+from spikefit.fitting.without_hidden import fit_observed
 
 PATH_STEPS, PATH_RATIO = 10, 0.6  # from all pairs at zero down to a hundredth of that
 

@@ -37,7 +37,17 @@ CORE_BINS = 500  # scored bins of a training window; the context beside it is wh
 HELDOUT_CORE_BINS = 2000
 FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
 STEPS_PER_PASS = 20
-NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit", "folds"}  # settings that a checkpoint does not depend on
+NOT_IDENTITY = {  # settings that a checkpoint does not depend on
+    "hidden",
+    "hidden_auto",
+    "memory_limit",
+    "folds",
+    "surrogates",
+    "n_surrogates",
+    "surrogates_below",
+    "long_lags",
+    "workers",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,9 @@ class FitSettings:
     `ridge` and `group_lasso` are None where they shall be chosen from the data. `dale` holds ids or patterns of senders with
     their sign; a later pair overrules an earlier one. `common_drive_s` are the time constants of the common drive;
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
+    fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
+    where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
+    (None: all cores).
     fit without them, and `hidden` is (0,). `memory_limit` is in bytes, None where it shall follow from what is free; it
     changes no number.
     """
@@ -71,6 +84,11 @@ class FitSettings:
     common_drive_s: tuple[float, ...] = ()
     folds: int = 1
     hidden_auto: bool = False
+    surrogates: str | None = None
+    n_surrogates: int = 0
+    surrogates_below: int = 0
+    long_lags: bool = False
+    workers: int | None = None
     pair_rules: tuple[PairRule, ...] = ()
     dale: tuple[tuple[str, str], ...] = ()
     posterior_depth: int = 0

@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from spikefit.errors import UsageError
 from spikefit.fitting.corners import fit_with_corners
+from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
+from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import Hooks, Problem
-from spikefit.fitting.separable import find_separable, parameters_note, separable_notes
+from spikefit.fitting.surrogates import Surrogates, fit_surrogates
 from spikefit.fitting.uncertainty import FitErrors, errors_of_fit
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.coupling import filters_from_weights
-from spikefit.models.own_history import may_use
 
 
 def fit_observed(
@@ -68,30 +70,6 @@ def fit_observed(
     else:
         fit = fit_glm(design, ridge=ridge, free=free, link=link, start=start, on_iteration=tell)
     return design, fit
-
-
-def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float | Tensor, Tensor | None]:
-    """The penalty of every weight of a design, and which weights may differ from zero (None: all)."""
-    n_functions, free = problem.basis.shape[1], None
-    if problem.n_coupling_functions < n_functions:
-        couplings = may_use(
-            design.n_units, range(design.n_units), n_functions, problem.n_coupling_functions, design.device
-        )
-        free = torch.nn.functional.pad(couplings, (0, design.n_features - design.n_couplings), value=True)
-    if problem.structure is None:
-        return ridge, free
-    structure = problem.structure.to(design.device)
-    allowed = structure.free(design.n_features, n_functions)
-    both = free if allowed is None else allowed if free is None else allowed & free
-    return structure.ridge(ridge, design.n_features, n_functions), both
-
-
-def data_notes(problem: Problem, design: Design) -> tuple[str, ...]:
-    """What the data leave open and only the penalty decides, as sentences."""
-    _, free = weight_rules(problem, design, problem.ridge)
-    separable = find_separable(design, problem.basis.shape[1], free)
-    few = parameters_note(design, problem.ridge, problem.settings.link, free)
-    return few + separable_notes(separable, problem.unit_ids, problem.ridge)
 
 
 def corner_metrics(problem: Problem, fit: GLMFit) -> dict[str, Any]:
@@ -143,6 +121,7 @@ def glm_outcome(
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
     errors = _errors(problem, design, fit)
+    surrogates, refused = _surrogates(problem, design, fit, hooks)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -185,4 +164,22 @@ def glm_outcome(
         metrics=metrics,
         history={"step": np.arange(len(objective), dtype=np.float64), "objective": objective},
         notes=notes_on(metrics, fit.converged) + _on_corners(fit) + data_notes(problem, design),
+        surrogates=surrogates,
+        surrogates_refused=refused,
+        long_lags=fit_long_lags(problem, design, fit, hooks) if settings.long_lags else None,
     )
+
+
+def _surrogates(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -> tuple[Surrogates | None, str | None]:
+    """Those that were asked for; with too few units for another test jittered ones, or why there are none."""
+    settings, n_units = problem.settings, design.n_units
+    if n_units < 2 or fit.kkt is not None:  # what has no standard errors cannot be held against surrogates
+        return None, None
+    if settings.surrogates is not None:
+        return fit_surrogates(problem, design, fit, settings.surrogates, settings.n_surrogates, hooks), None
+    if n_units >= settings.surrogates_below:
+        return None, None
+    try:
+        return fit_surrogates(problem, design, fit, "jitter", settings.n_surrogates, hooks), None
+    except UsageError as refused:
+        return None, refused.message

@@ -70,7 +70,18 @@ METRICS_SCHEMA: dict[str, Any] = {
         "h0_heldout_nats_per_bin": _number("held-out score of the fit without hidden units, nats per bin"),
         "heldout_gain_nats_per_bin": _number("held-out score above the fit without hidden units, nats per bin"),
         "heldout_gain_se": _number("standard error of that gain, paired over bins, nats per bin"),
-        "significance": {"type": "string", "description": "how edges were tested: null, or none"},
+        "significance": {"type": "string", "description": "how edges were tested: null, jitter, shift, trials or none"},
+        "n_surrogates": _count("recordings with moved spikes that were refitted for that test"),
+        "surrogate_centre": _number(
+            "how far couplings lie from zero in surrogates, median over pairs, in standard errors; 0 if nothing slow is shared"
+        ),
+        "surrogate_spread": _number(
+            "how widely a pair's coupling scatters over surrogates, median over pairs, in standard errors"
+        ),
+        "control_first_lag_s": _number("shortest of the long lags at which nothing should be called, seconds"),
+        "control_last_lag_s": _number("longest of them, seconds"),
+        "control_tested_pairs": _count("pairs that were tested at those lags"),
+        "control_edges": _count("of those, called edges; they are false"),
         "n_tested_pairs": _count("ordered pairs of recorded units that were tested"),
         "n_edges": _count("of those, called edges at the level below"),
         "n_edges_q_level": _number("false-discovery rate at which n_edges are called"),
