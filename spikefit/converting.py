@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from spikefit.errors import UsageError
 from spikefit.exporters import recording_h5, recording_nwb
 from spikefit.files import explain_os_error, replacing, sweep_partials
-from spikefit.inspection import choose_units, keep_chosen
+from spikefit.inspection import choose_units, covariates_not_offered, keep_chosen
 from spikefit.reading import read_recording
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def convert(recording: str | Path, out: str | Path, config: Config, *, overwrite
     except OSError as fault:
         raise explain_os_error(fault, out) from fault
     with replacing(out) as scratch:
-        write(kept, scratch)
+        lost = write(kept, scratch)
     return {
         "path": str(out),
         "format": "nwb" if out.suffix.lower() == ".nwb" else "hdf5",
@@ -65,5 +65,6 @@ def convert(recording: str | Path, out: str | Path, config: Config, *, overwrite
         "n_spikes": kept.n_spikes,
         "duration_s": kept.duration_s,
         "left_out": [{"id": choice.id, "reason": choice.reason} for choice in choices if not choice.kept],
-        "warnings": list(trains.warnings),
+        "covariates": [name for name in kept.covariates if not any(f"{name!r}" in text for text in lost)],
+        "warnings": [*trains.warnings, *covariates_not_offered(trains), *lost],
     }

@@ -160,12 +160,13 @@ class Covariate:
             )
         missing: NDArray[np.bool_] = np.asarray(~np.isfinite(out).all(axis=1))
         share = 1.0 - float(missing.mean()) if missing.size else 0.0
-        warnings = self._what_is_missing(starts_s, missing, float(bins.bin_width_s)) if missing.any() else ()
+        warnings = self.what_is_missing(starts_s, missing, float(bins.bin_width_s)) if missing.any() else ()
         return BinnedCovariate(out, columns, unit, share, warnings)
 
-    def _what_is_missing(
+    def what_is_missing(
         self, starts_s: NDArray[np.float64], missing: NDArray[np.bool_], bin_width_s: float
     ) -> tuple[str, ...]:
+        """A sentence on the bins, by their starts, in which it is not known."""
         first = float(starts_s[np.argmax(missing)])
         return (
             f"{self.name} is not known in {int(missing.sum())} of {missing.size} bins "

@@ -20,7 +20,9 @@ import numpy as np
 from spikefit import results
 from spikefit.config import Config
 from spikefit.config.kinds import memory_bytes
+from spikefit.covariate_columns import CovariateColumns
 from spikefit.errors import UsageError
+from spikefit.pair_rules import check_pair_rules, read_pair_rules
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
@@ -67,6 +69,7 @@ class Fit(Result):
                 hint="score a recording of the same units",
             )
         rows = [counts.unit_ids.index(unit) for unit in wanted]
+        covariates = self._covariates_of(recording, counts)
         model = self.config["model"]
         return score_counts(
             counts.counts[:, rows],
@@ -75,7 +78,22 @@ class Fit(Result):
             link=model["link"],
             family=model["family"],
             n_draws=n_draws,
+            covariates=covariates,
         )
+
+    def _covariates_of(self, recording: SpikeTrains | Counts, counts: Counts) -> CovariateColumns | None:
+        """The fit's covariates in a recording, by the fit's own means, scales and knots."""
+        from spikefit.covariate_design import fitted_terms, same_columns
+
+        if self.covariates is None:
+            return None
+        if isinstance(recording, Counts):
+            names = ", ".join(dict.fromkeys(self.covariates.covariate))
+            raise UsageError(
+                f"the fit listens to covariates ({names}), and counts alone do not hold them.",
+                hint="score the recording itself (spikefit.read), with its covariates",
+            )
+        return same_columns(recording, counts, fitted_terms(self.covariates))
 
 
 class POGLM:
@@ -107,8 +125,14 @@ class POGLM:
         from spikefit.fitting.device import choose_device, compute_threads
         from spikefit.fitting.fit import fit_network
 
-        counts = _counts_for(recording, self.config.model.bin)
+        counts = recording if isinstance(recording, Counts) else binned(recording, self.config)
+        if self.config.model.with_covariates and counts.covariates is None:
+            raise UsageError(
+                f"counts alone do not hold the covariates that are asked for ({', '.join(self.config.model.with_covariates)}).",
+                hint="fit the recording itself (spikefit.read), or give the counts their columns (spikefit.covariate_design)",
+            )
         check_hidden(self.config, counts.unit_ids)
+        check_structure(self.config, recording.unit_ids)
         device = choose_device(self.config.run.device)
         with compute_threads(self.config.run.threads, counts.n_units):
             network = fit_network(
@@ -181,6 +205,14 @@ def to_fit(
     if network.judged is not None:
         goodness = _goodness(network.judged, counts, units, seed=config.run.seed)
         units, metrics = goodness[0], {**metrics, **goodness[2]}
+    covariates = None
+    if counts.covariates is not None:
+        from spikefit.covariate_design import covariate_metrics, covariate_terms
+
+        weights = np.asarray(network.parameters["covariate_weights"], dtype=np.float64)
+        covariates = covariate_terms(counts.covariates, weights, network.covariate_std_error)
+        metrics = {**metrics, **covariate_metrics(counts.covariates, covariates)}
+        notes = (*notes, *_covariate_notes(counts))
     by_lag = {} if network.filter_std_error is None else {"filter_std_error": network.filter_std_error}
     fit = Fit(
         unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
@@ -199,6 +231,7 @@ def to_fit(
         history=dict(network.history),
         diagnostics={**pairs, **by_lag, **(goodness[1] if goodness else {})},
         common_drive=_common_drive(network, counts.bin_width_s),
+        covariates=covariates,
         metrics={**network.metrics, **metrics, "device": device},
         units=tuple(units),
         config=config.to_dict(),
@@ -259,6 +292,20 @@ def _goodness(
     return rows, {"ks_curve": found.ks_curve}, metrics
 
 
+def _covariate_notes(counts: Counts) -> tuple[str, ...]:
+    """What the reader must know of the covariates."""
+    columns = counts.covariates
+    assert columns is not None
+    notes = []
+    missing = int((~columns.known).sum())
+    if missing:
+        names = " or ".join(term.name for term in columns.terms if term.share_known < 1)
+        notes.append(
+            f"{missing} of {columns.known.size} bins were left out of the fit, because {names} is not known there"
+        )
+    return tuple(notes)
+
+
 def _common_drive(network: FittedNetwork, bin_width_s: float) -> CommonDriveTerm | None:
     parameters = network.parameters
     if "common_drive_weights" not in parameters:
@@ -268,6 +315,20 @@ def _common_drive(network: FittedNetwork, bin_width_s: float) -> CommonDriveTerm
         weights=parameters["common_drive_weights"],
         level_hz=float(parameters["common_drive_level"]) / bin_width_s,
     )
+
+
+def binned(trains: SpikeTrains, config: Config) -> Counts:
+    """Counts of a recording with the covariates that the config asks for.
+
+    Raises:
+        UsageError: if the bins are too wide, or a covariate is not there or of no use.
+    """
+    from spikefit.config.terms import terms_of
+    from spikefit.covariate_design import with_covariates
+
+    model = config.model
+    leave_out = model.covariate_gaps == "leave-out"
+    return with_covariates(trains.bin(model.bin), trains, terms_of(model.with_covariates), leave_out=leave_out)
 
 
 def fit_settings(config: Config) -> FitSettings:
@@ -295,8 +356,23 @@ def fit_settings(config: Config) -> FitSettings:
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
+        pair_rules=() if config.model.pair_mask is None else read_pair_rules(config.model.pair_mask),
         memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )
+
+
+def check_structure(config: Config, unit_ids: Sequence[str]) -> None:
+    """Refuse what is known of pairs where it names units that the recording does not have.
+
+    Args:
+        config: of the fit.
+        unit_ids: of the whole recording, with the units that the fit leaves out.
+
+    Raises:
+        UsageError: naming the unit, and the nearest there is.
+    """
+    if config.model.pair_mask is not None:
+        check_pair_rules(read_pair_rules(config.model.pair_mask), unit_ids, Path(config.model.pair_mask).name)
 
 
 def check_hidden(config: Config, unit_ids: Sequence[str]) -> None:

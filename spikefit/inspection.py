@@ -138,7 +138,7 @@ def inspect_recording(
         "covariates": [_describe_covariate(covariate) for covariate in trains.covariates.values()],
         "units": rows,
         "suggested_bins": [_describe_bins(trains, kept_rows, width) for width in bin_widths_s] if kept_rows else [],
-        "warnings": [*trains.warnings, *_not_offered(trains)],
+        "warnings": [*trains.warnings, *covariates_not_offered(trains)],
     }
 
 
@@ -155,7 +155,8 @@ def _describe_covariate(covariate: Covariate) -> dict[str, Any]:
     }
 
 
-def _not_offered(trains: SpikeTrains) -> list[str]:
+def covariates_not_offered(trains: SpikeTrains) -> list[str]:
+    """A sentence for each series of the recording that is not offered as a covariate."""
     left_out = trains.covariates.left_out if isinstance(trains.covariates, Covariates) else ()
     return [f"not offered as a covariate: {sentence}" for sentence in left_out]
 

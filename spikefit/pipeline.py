@@ -14,7 +14,7 @@ from spikefit.config import Config
 from spikefit.errors import NotConvergedError, UsageError
 from spikefit.excerpt import with_excerpt
 from spikefit.exporters import export
-from spikefit.fitted import Fit, check_hidden, fit_settings, to_fit
+from spikefit.fitted import Fit, binned, check_hidden, check_structure, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
 from spikefit.machine import place_in_team
 from spikefit.planning import Plan, estimate
@@ -143,8 +143,9 @@ def prepare(recording: Recording, config: Config) -> tuple[SpikeTrains, list[Uni
     trains = read_recording(recording, config)
     choices = choose_units(trains, units=config.recording.units, min_spikes=config.recording.min_spikes)
     kept = keep_chosen(trains, choices)
-    counts = kept.bin(config.model.bin)
+    counts = binned(kept, config)
     check_hidden(config, counts.unit_ids)
+    check_structure(config, trains.unit_ids)
     return trains, choices, counts
 
 

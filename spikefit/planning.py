@@ -41,6 +41,8 @@ class JobPlan:
     memory_bytes: int
     time_s: float
     hidden_auto: bool = False
+    covariates: tuple[str, ...] = ()
+    n_covariate_columns: int = 0
     device: str = "cpu"
     memory: MemoryPlan | None = None
 
@@ -68,6 +70,7 @@ class Plan:
                 f"  bins        {_grouped(job.n_bins)} of {1e3 * job.bin_width_s:g} ms{segments}",
                 f"  history     {job.n_lags} bins ({1e3 * job.n_lags * job.bin_width_s:g} ms)",
                 f"  hidden      {hidden}",
+                *_covariate_lines(job),
                 f"  parameters  {_grouped(job.n_parameters)}",
                 f"  memory      about {job.memory_bytes / 1e9:.1f} GB"
                 + ("" if job.device == "cpu" else f" on {job.device}"),
@@ -114,7 +117,9 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
     )
     n_lags, n_functions = basis.shape
     n_bins, n_units = counts.n_bins, counts.n_units
-    n_features = n_units * n_functions
+    covariates = counts.covariates
+    n_columns = 0 if covariates is None else covariates.n_columns
+    n_features = n_units * n_functions + n_columns
     where = choose_device(device)
     memory = plan_memory(fit_size(counts, settings, basis.shape), memory_limit(where, settings.memory_limit))
     per_pass = n_bins * (4.0 * n_features * n_units / FLOPS_PER_S + n_units * S_PER_UNIT_BIN)
@@ -141,12 +146,20 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
         n_lags=n_lags,
         hidden=tuple(settings.hidden),
         hidden_auto=settings.hidden_auto,
+        covariates=() if covariates is None else tuple(f"{term.name} ({term.basis})" for term in covariates.terms),
+        n_covariate_columns=n_columns,
         n_parameters=n_parameters,
         memory_bytes=IMPORTS_BYTES + memory.total_bytes,
         time_s=float(time_s),
         device=str(where),
         memory=memory,
     )
+
+
+def _covariate_lines(job: JobPlan) -> list[str]:
+    if not job.covariates:
+        return []
+    return [f"  covariates  {', '.join(job.covariates)}: {job.n_covariate_columns} columns, the same for all units"]
 
 
 def _grouped(number: int) -> str:

@@ -9,6 +9,7 @@ Truccolo, PLOS Computational Biology 13, 2017.)
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -157,11 +158,14 @@ def free_runs(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins:
     common = result.common_drive
     traces = None if common is None else _traces(result, counts)
     trace = np.zeros((n_runs, 0)) if traces is None else traces[starts]
+    driven = _covariate_drive(result, counts)
     link = LINK_FUNCTIONS[result.config["model"]["link"]]
     total = np.zeros((n_runs, n_units))
     alive = np.ones(n_runs, dtype=bool)
-    for _ in range(n_bins):
+    for ahead in range(n_bins):
         drive = baseline + coming[:, 0]
+        if driven is not None:
+            drive = drive + driven(starts + ahead)
         if common is not None:
             drive = drive + trace @ common.weights.T
         expected = link(np.minimum(drive, 2 * RUNAWAY_COUNT))  # beyond, it has run away whatever the link
@@ -173,6 +177,16 @@ def free_runs(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins:
             trace = _decay(result) * trace + excess[:, None]
         coming = _pushed(coming, csr_array(spikes.astype(np.float64)) @ push)
     return FreeRuns(total[alive] / (n_bins * counts.bin_width_s), n_runs, int(n_runs - alive.sum()), alive)
+
+
+def _covariate_drive(result: Result, counts: Counts) -> Callable[[NDArray[np.int64]], Array] | None:
+    """A function of bins that gives what covariates, as they were measured, add to every unit; (bin, unit)."""
+    if result.covariates is None:
+        return None
+    if counts.covariates is None:
+        raise ValueError("the fit listens to covariates, and the counts do not carry them")
+    columns, weights = counts.covariates.values, np.asarray(result.covariates.weights, dtype=np.float64)
+    return lambda bins: np.asarray(columns[bins] @ weights.T, dtype=np.float64)
 
 
 def _decay(result: Result) -> Array:

@@ -94,6 +94,7 @@ class RunRecord:
             "seed": self.config.run.seed,
             "config_sha256": hashlib.sha256(settings.encode()).hexdigest(),
             "input": _input(self.recording),
+            **covariate_files(self.config),
             **({"session": dict(session)} if session else {}),
             "started_utc": self._started,
             "finished_utc": _now(),
@@ -161,6 +162,14 @@ def fingerprint(path: Path) -> dict[str, Any]:
         name = file.relative_to(path).as_posix()
         whole.update(json.dumps([name, n_bytes, content]).encode())
     return {"bytes": size, "sha256": whole.hexdigest()}
+
+
+def covariate_files(config: Config) -> dict[str, Any]:
+    """The tables outside the recording from which covariates of the fit are read, under one key; nothing where there are none."""
+    places = {name: config.recording.covariates.get(name) for name in config.model.with_covariates}
+    files = {name: Path(place) for name, place in places.items() if place is not None}
+    found = {name: {"path": str(path), **fingerprint(path)} for name, path in files.items() if path.is_file()}
+    return {"covariate_files": found} if found else {}
 
 
 def _input(recording: str | Path | SpikeTrains) -> dict[str, Any]:

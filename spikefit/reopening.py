@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from spikefit.addresses import is_address
 from spikefit.config import Config
 from spikefit.errors import UsageError
@@ -40,7 +42,23 @@ def reopen(result: Result, recording: str | Path | None = None) -> Counts:
             "others from this file.",
             hint="give the path of the recording that was fitted",
         )
+    if result.covariates is not None:
+        _check_covariates(result, counts)
     return counts
+
+
+def _check_covariates(result: Result, counts: Counts) -> None:
+    """Refuse covariates that are no longer what the fit was given, as a table beside the recording may be."""
+    from spikefit.covariate_design import fitted_terms
+
+    assert result.covariates is not None
+    assert counts.covariates is not None
+    for then, now in zip(fitted_terms(result.covariates), counts.covariates.terms, strict=True):
+        if then.columns != now.columns or not np.allclose([*then.mean, *then.sd], [*now.mean, *now.sd], rtol=1e-6):
+            raise UsageError(
+                f"the covariate {then.name!r} is not what {result.name} was fitted with; it has changed since.",
+                hint="give the covariate as it was, or fit anew",
+            )
 
 
 def _find(result: Result, known: dict[str, object], recording: str | Path | None) -> Path | str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikefit.covariate_columns import CovariateColumns
 from spikefit.covariates import Covariate
 from spikefit.errors import RecordingError, UsageError, did_you_mean
 from spikefit.intervals import EDGE_TOLERANCE_S, Intervals, as_intervals, intersection_of, union_of
@@ -382,6 +383,7 @@ class Counts:
         segment_offsets: segment `k` owns bins `segment_offsets[k]` to `segment_offsets[k + 1]`; shape (n_segments + 1,).
         segment_start_s: when each segment starts; shape (n_segments,).
         unit_ids: one text per unit.
+        covariates: what else drives the units, in every bin; None where nothing does.
     """
 
     counts: NDArray[np.unsignedinteger[Any]]
@@ -389,6 +391,7 @@ class Counts:
     segment_offsets: NDArray[np.int64]
     segment_start_s: NDArray[np.float64]
     unit_ids: tuple[str, ...]
+    covariates: CovariateColumns | None = None
 
     @property
     def n_bins(self) -> int:

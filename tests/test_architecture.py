@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spikefit"
 # siblings and know nothing of one another.
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"addresses", "alignment", "files", "intervals", "machine", "marks", "progress", "units_of_time"},
-    {"covariates"},
+    {"addresses", "alignment", "files", "intervals", "machine", "marks", "pair_rules", "progress", "units_of_time"},
+    {"covariate_columns", "covariates"},
     {"spikes"},
     {"expressions"},
     {"config"},
@@ -37,6 +37,7 @@ LAYERS: list[set[str]] = [
     {"diagnostics"},
     {"simulate"},
     {"simulated_files"},
+    {"covariate_design"},
     {"fitted"},
     {"excerpt", "predictive"},
     {"inspection"},

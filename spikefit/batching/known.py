@@ -44,7 +44,9 @@ class KnownResults:
         matching = [
             name
             for name, result in candidates.items()
-            if sha256 is not None and (result.provenance.get("input") or {}).get("sha256") == sha256
+            if sha256 is not None
+            and (result.provenance.get("input") or {}).get("sha256") == sha256
+            and _same_tables(result)
         ]
         if not matching:
             return None
@@ -60,6 +62,17 @@ class KnownResults:
             except OSError:
                 self._hashes[recording] = None
         return self._hashes[recording]
+
+
+def _same_tables(result: Result) -> bool:
+    """Whether the tables that its covariates were read from are still what they were."""
+    for known in dict(result.provenance.get("covariate_files") or {}).values():
+        try:
+            if fingerprint(Path(known["path"]))["sha256"] != known["sha256"]:
+                return False
+        except OSError:
+            return False
+    return True
 
 
 def last_outcome(places: Places, job: Job) -> Outcome | None:

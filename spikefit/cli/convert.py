@@ -42,7 +42,7 @@ def command(
     """Write a clean copy of a recording: kept units, chosen time, seconds.
 
     OUT ends in .nwb for NWB, in .h5 for plain HDF5. What is written is what `spikefit infer` would use of IN with the same
-    flags: units with their columns, observed intervals, epochs. IN is not changed.
+    flags: units with their columns, observed intervals, epochs; and its covariates, whole. IN is not changed.
     """
     from spikefit.cli.inspect import settings_for_reading
     from spikefit.converting import convert
@@ -54,8 +54,9 @@ def command(
     for text in made["warnings"] if not quiet else ():
         show_warning(text)
     if not quiet:
+        n = len(made["covariates"])
         left = f", {len(made['left_out'])} left out" if made["left_out"] else ""
         click.echo(
             f"{out} ({made['format']}): {made['n_units']} units{left}, {thousands(made['n_spikes'])} spikes, "
-            f"{made['duration_s']:.1f} s observed"
+            f"{made['duration_s']:.1f} s observed" + (f", {n} covariate{'s' if n > 1 else ''}" if n else "")
         )

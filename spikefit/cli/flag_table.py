@@ -155,11 +155,31 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="with_covariates",
+        help="Covariates that drive the units, with or without a basis: speed, direction=cyclic:2, speed=b-spline:5, speed=lags:4:500ms; drift and time-in-trial are always there.",
+        metavar="NAME=BASIS,…",
+    ),
+    Flag(
+        section="model",
+        name="covariate_gaps",
+        help="Where a covariate is not known in some bins: refuse the fit, or leave these bins out of it.",
+        metavar="refuse|leave-out",
+        default_text="refuse",
+        choices=("refuse", "leave-out"),
+    ),
+    Flag(
+        section="model",
         name="posterior",
         help="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
         metavar="forward-backward|forward|forward-self",
         default_text="forward-backward",
         choices=("forward-backward", "forward", "forward-self"),
+    ),
+    Flag(
+        section="model",
+        name="pair_mask",
+        help="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones are not penalised.",
+        metavar="CSV",
     ),
     Flag(
         section="model",

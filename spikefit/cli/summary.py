@@ -32,6 +32,8 @@ def echo_summary(fit: Result, folder: Path) -> None:
     bins = fit.metrics.get("n_bins")
     length = f", {thousands(int(bins))} bins of {1e3 * fit.bin_width_s:g} ms" if bins is not None else ""
     click.echo(f"{fit.name}: {units}{left_out}{length}")
+    if fit.covariates is not None:
+        click.echo(covariate_line(fit.metrics))
     for line in score_lines(fit.metrics, fit.n_hidden):
         click.echo(line)
     n_edges, n_pairs = fit.metrics.get("n_edges"), fit.metrics.get("n_tested_pairs")
@@ -88,6 +90,15 @@ def echo_summary(fit: Result, folder: Path) -> None:
         click.echo(f"warning: {text}")
     click.echo("")
     click.echo(f"results are in {folder}{'/' if not str(folder).endswith('/') else ''} (connectivity.h5, edges.csv, …)")
+
+
+def covariate_line(metrics: Mapping[str, Any]) -> str:
+    """Which covariates were taken, and how far each moves the drive of the median unit and of the one it moves most."""
+    told = [
+        f"{row['name']} ({row['basis']}, moves the drive by {row['drive_sd_median']:.2g}, at most {row['drive_sd_largest']:.2g})"
+        for row in metrics.get("covariates") or ()
+    ]
+    return f"covariates: {', '.join(told)}"
 
 
 def edge_line(metrics: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
+from spikefit.config.terms import read_terms
 from spikefit.units_of_time import format_time, parse_time_s
 
 Interval = tuple[float | None, float | None]
@@ -219,6 +220,9 @@ def _read_mapping(value: Any) -> Any:
 Mapping = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("ROLE=PATH,…")]
 
 Covariates = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("NAME=PLACE,…")]
+
+# Covariates that enter a fit, each with its basis.
+Terms = Annotated[dict[str, str], BeforeValidator(read_terms), Hint("NAME=BASIS,…")]
 
 MOST_HIDDEN = 1000
 

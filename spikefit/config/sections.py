@@ -33,6 +33,7 @@ from spikefit.config.kinds import (
     Names,
     OnOff,
     Ridge,
+    Terms,
     TimeUnit,
 )
 
@@ -117,10 +118,24 @@ class ModelConfig(Section):
     common_drive_tau: Durations = Field(
         default=(0.1, 0.3, 1.0, 3.0), min_length=1, description="Time constants by which that activity is forgotten."
     )
+    with_covariates: Terms = Field(
+        default={},
+        description="Covariates that drive the units, with or without a basis: speed, direction=cyclic:2, speed=b-spline:5, "
+        "speed=lags:4:500ms; drift and time-in-trial are always there.",
+    )
+    covariate_gaps: Literal["refuse", "leave-out"] = Field(
+        default="refuse",
+        description="Where a covariate is not known in some bins: refuse the fit, or leave these bins out of it.",
+    )
     posterior: Literal["forward-backward", "forward", "forward-self"] = Field(
         default="forward-backward",
         description="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones "
         "only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
+    )
+    pair_mask: Annotated[str | None, Hint("CSV")] = Field(
+        default=None,
+        description="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones "
+        "are not penalised.",
     )
     hidden_sign: Literal["any", "excitatory", "inhibitory"] = Field(
         default="any",

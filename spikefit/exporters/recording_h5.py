@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from spikefit.errors import UsageError
+from spikefit.exporters.recording_covariates import add_to_h5
 from spikefit.spikes import SpikeTrains
 
 
-def write(trains: SpikeTrains, path: Path) -> None:
-    """Write `spike_times` with `spike_times_index`, `unit_names`, `intervals`, `epochs/NAME` and `unit_columns/NAME`.
+def write(trains: SpikeTrains, path: Path) -> list[str]:
+    """Write `spike_times` with `spike_times_index`, `unit_names`, `intervals`, `epochs/NAME`, `unit_columns/NAME`, `covariates/NAME`.
+
+    Returns:
+        A sentence for each covariate that could not be read and is left out.
 
     Raises:
         UsageError: for an epoch or a column whose name HDF5 would take for a path.
@@ -44,6 +48,9 @@ def write(trains: SpikeTrains, path: Path) -> None:
             else:
                 cells = np.array([str(value) for value in values.tolist()], dtype=object)
                 columns.create_dataset(_plain(name, "unit column"), data=cells, dtype=text)
+        left_out: list[str] = []
+        add_to_h5(file, trains.covariates, left_out)
+    return left_out
 
 
 def _plain(name: str, what: str) -> str:

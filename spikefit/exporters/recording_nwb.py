@@ -1,4 +1,4 @@
-"""A recording as a new NWB file: its units with their columns, what was observed of them, and its epochs."""
+"""A recording as a new NWB file: its units with their columns, what was observed of them, its epochs and its covariates."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 
 from spikefit.exporters.nwb_session import free_name, nwb_file
+from spikefit.exporters.recording_covariates import add_to_nwb
 from spikefit.spikes import SpikeTrains
 
 
-def write(trains: SpikeTrains, path: Path) -> None:
+def write(trains: SpikeTrains, path: Path) -> list[str]:
     """Write a file that pynwb's validator accepts; all spikes of all units in one dataset.
 
-    Unit ids are the column `unit_name`; a column whose name NWB keeps for itself gets the prefix `unit_`. Every epoch is a tag
-    in the table of epochs. Columns with more than one value per unit stay behind.
+    Unit ids are the column `unit_name`; a column whose name NWB keeps for itself gets the prefix `unit_`. The epoch `trials` is
+    the table of trials, every other one a tag in the table of epochs; covariates are series in the module `behavior`. Columns
+    with more than one value per unit stay behind.
+
+    Returns:
+        A sentence for each covariate that could not be read and is left out.
     """
     from hdmf.common import VectorData, VectorIndex
     from pynwb import NWBHDF5IO
@@ -65,6 +70,12 @@ def write(trains: SpikeTrains, path: Path) -> None:
     file.units = Units(name="units", description="units of the recording", columns=columns, id=ids)
     for name, rows in trains.epochs.items():
         for start_s, stop_s in rows.tolist():
-            file.add_epoch(start_time=start_s, stop_time=stop_s, tags=[name])
+            if name == "trials":
+                file.add_trial(start_time=start_s, stop_time=stop_s)
+            else:
+                file.add_epoch(start_time=start_s, stop_time=stop_s, tags=[name])
+    left_out: list[str] = []
+    add_to_nwb(file, trains.covariates, left_out)
     with NWBHDF5IO(str(path), mode="w") as io:
         io.write(file)
+    return left_out

@@ -120,6 +120,7 @@ def without_hidden(result: Result) -> Result:
         units=tuple(row for row in result.units if row.kind == "visible"),
         hidden=None,
         common_drive=None,
+        covariates=None,
         excerpt=None,
         parameters={},  # they belong to the model with the hidden units and can score nothing without them
         warnings=(*result.warnings, f"{result.n_hidden} hidden units were left out of this export"),

@@ -21,7 +21,7 @@ from spikefit.fitting.training import Trained
 from spikefit.fitting.uncertainty import connectivity_errors
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import train_candidate
-from spikefit.fitting.without_hidden import fit_observed
+from spikefit.fitting.without_hidden import fit_observed, weight_rules
 from spikefit.models.coupling import filters_from_weights
 
 
@@ -90,7 +90,7 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
         heldout=heldout,
         blocks=describe_blocks(heldout, problem.mean_count),
         observed=fit,
-        nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.traces)},
+        nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.inputs)},
         asked=settings.hidden,
         plain=(design, fit),
     )
@@ -109,6 +109,7 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
 def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Array]:
     """Couplings of a fit without hidden units summed over lags, and their standard errors; (post, pre) each."""
     settings, basis = problem.settings, problem.basis.to(design.device)
-    errors, _ = connectivity_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    errors, _ = connectivity_errors(design, fit, basis, ridge=ridge, link=settings.link, free=free)
     filters = filters_from_weights(fit.weights[:, : design.n_couplings], basis.double())
     return filters.sum(-1).cpu().numpy(), errors.cpu().numpy()

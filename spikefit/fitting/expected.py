@@ -75,8 +75,8 @@ def _without_hidden(problem: Problem, fit: GLMFit, windows: Windows, batch: Wind
     before, after = windows.context
     basis = problem.basis
     features = history_features(batch.counts[..., before - len(basis) : batch.counts.shape[-1] - after], basis)
-    if problem.traces is not None:
-        features = torch.cat([features, windows.cores_of(problem.traces, which).to(basis)], dim=1)
+    if problem.inputs is not None:
+        features = torch.cat([features, windows.cores_of(problem.inputs, which).to(basis)], dim=1)
     drive = fit.weights.to(basis) @ features + fit.baseline.to(basis)[:, None]
     return LINK_VALUES[problem.settings.link](drive)
 
@@ -88,5 +88,5 @@ def _with_hidden(model: POGLMNetwork, batch: WindowBatch, generator: torch.Gener
     history = history_features(batch.counts[..., : batch.counts.shape[-1] - after], model.basis)
     features = model.posterior.features(batch.counts, history)
     _, draws = model.posterior.draw(features, hard_draws(model, N_DRAWS, generator))
-    drive = model.hidden_drive(draws.counts) + model.visible_drive(history[..., model.n_lags :])
+    drive = model.hidden_drive(draws.counts) + model.visible_drive(history[..., model.n_lags :], batch.covariates)
     return LINK_VALUES[model.link](drive[:, :, 0, : model.n_visible]).mean(0)

@@ -55,6 +55,8 @@ def fit_network(
     metrics["ridge"] = problem.ridge
     if ridge_path:
         metrics["ridge_path"] = [score._asdict() for score in ridge_path]
+    if problem.structure is not None:
+        metrics |= problem.structure.counted()
     metrics["h0_common_drive"] = problem.common_drive is not None
     if settings.hidden_auto:
         metrics |= {"hidden_auto": True, "n_shared_inputs_train": candidates.n_shared}

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikefit.fitting.design import Design
@@ -75,7 +75,8 @@ class GLMFit:
 def fit_glm(
     design: Design,
     *,
-    ridge: float,
+    ridge: float | Float[Tensor, "unit feature"],
+    free: Bool[Tensor, "unit feature"] | None = None,
     link: str = "softplus",
     tolerance_nats: float = 2e-3,
     max_iterations: int = 200,
@@ -86,7 +87,9 @@ def fit_glm(
 
     Args:
         design: features and counts.
-        ridge: penalty `ridge / 2 · Σ weights²` in nats on the whole data; baselines are free.
+        ridge: penalty `ridge / 2 · Σ weights²` in nats on the whole data, the same for all weights or one for each; baselines
+            are free.
+        free: which weights may differ from zero; None for all. The others are exactly zero.
         link: `softplus` or `exp`, which make the problem convex, or `sigmoid`, which does so where few bins expect more
             than half the ceiling: beyond, what is found is an optimum, not always the highest one.
         tolerance_nats: a unit is done when its Newton decrement is below this.
@@ -94,7 +97,7 @@ def fit_glm(
         start: where to start, for example the fit to a part of the same recording.
         on_iteration: called with the iteration, the objective and the largest decrement.
     """
-    solver = _Solver(design, ridge, link, None if start is None else start.spectrum)
+    solver = Solver(design, ridge, link, free, None if start is None else start.spectrum)
     return solver.run(tolerance_nats, max_iterations, start, on_iteration)
 
 
@@ -119,11 +122,35 @@ def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -
     return total
 
 
-class _Solver:
-    def __init__(self, design: Design, ridge: float, link: str, spectrum: Spectrum | None = None) -> None:
-        self.design, self.ridge, self.link, self.link_name = design, ridge, LINKS[link], link
+class Solver:
+    """The work of `fit_glm`.
+
+    A weight that is not free has no gradient and no part in a direction. The shared matrix is used between two such
+    projections, P M P: symmetric, and positive definite on the free weights, so L-BFGS may start from it, whatever
+    each unit's own mask is. An information matrix of a unit's own is that of its free weights alone.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        ridge: float | Tensor,
+        link: str,
+        free: Tensor | None = None,
+        spectrum: Spectrum | None = None,
+    ) -> None:
+        self.design, self.ridge, self.link, self.link_name, self.free = design, ridge, LINKS[link], link, free
         self.part = design.own_part()
         self._prepare(spectrum)
+
+    def ridge_of(self, units: Tensor) -> float | Tensor:
+        """Penalties of some units' weights."""
+        return self.ridge[units] if isinstance(self.ridge, Tensor) else self.ridge
+
+    def hold(self, values: Tensor, units: Tensor) -> Tensor:
+        """Put zeros, in place, where some units' weights are not free; (unit, feature and more behind)."""
+        if self.free is not None:
+            values[:, : self.design.n_features].mul_(self.free[units])
+        return values
 
     def _prepare(self, spectrum: Spectrum | None) -> None:
         """Feature means and counts from every bin, the Gram matrix from as many blocks as it needs."""
@@ -140,7 +167,9 @@ class _Solver:
         self.start_drive = inverse_link(self.link_name, r)
         expected, slope = self.link(self.start_drive)
         information = slope.square() / expected
-        self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + self.ridge
+        # With unequal penalties the shared matrix takes their mean; it need not be exact.
+        ridge = self.ridge.mean(1, keepdim=True) if isinstance(self.ridge, Tensor) else self.ridge
+        self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + ridge
         self.curvature = self.curvature.clamp(min=1e-6 * self.curvature.max())
         self.baseline_curvature = information * d.n_bins
         self.own: Tensor | None = None
@@ -148,6 +177,15 @@ class _Solver:
 
     def give_own_curvature(self, params: Tensor, units: Tensor) -> bool:
         """Factor the Fisher information of some units at their present parameters; False where it would cost too much."""
+        information = self.information_of(params, units)
+        if information is None:
+            return False
+        self.own = torch.linalg.cholesky(information)
+        self.own_row[units] = torch.arange(len(units), device=self.design.device)
+        return True
+
+    def information_of(self, params: Tensor, units: Tensor) -> Float[Tensor, "unit row column"] | None:
+        """Fisher information and penalty of some units' free weights and drive; None where it would cost too much."""
         d = self.design
         size = d.n_features + 1
         every = max(1, d.n_bins // (OWN_BINS_PER_FEATURE * size))
@@ -155,18 +193,20 @@ class _Solver:
             float(len(units)) * (d.n_bins / every) * size**2 > MOST_OWN_MULTIPLICATIONS
             or 8 * len(units) * size**2 > MOST_OWN_BYTES
         ):
-            return False
-        information, n_seen = self.part.within_memory(lambda: self._own_information(params, units, every))
+            return None
+        information, n_seen = self.part.within_memory(lambda: self._information(params, units, every))
         add_up([information, n_seen])
         information *= d.n_bins / n_seen
         diagonal = information.diagonal(dim1=1, dim2=2)
-        diagonal[:, :-1] += self.ridge
+        diagonal[:, :-1] += self.ridge_of(units)
         diagonal += 1e-6 * diagonal.amax(1, keepdim=True)
-        self.own = torch.linalg.cholesky(information)
-        self.own_row[units] = torch.arange(len(units), device=d.device)
-        return True
+        if self.free is not None:
+            free = torch.nn.functional.pad(self.free[units].to(information), (0, 1), value=1.0)
+            information *= free[:, :, None] * free[:, None, :]
+            diagonal += 1 - free
+        return information
 
-    def _own_information(self, params: Tensor, units: Tensor, every: int) -> tuple[Tensor, Tensor]:
+    def _information(self, params: Tensor, units: Tensor, every: int) -> tuple[Tensor, Tensor]:
         """The units' Fisher information on some blocks, (unit, feature + 1, feature + 1), and the bins seen."""
         d = self.design
         size = d.n_features + 1
@@ -192,11 +232,11 @@ class _Solver:
         """
         value, gradient = self.part.within_memory(lambda: self._evaluate(params, units))
         add_up([value, gradient])
-        weights = params[:, :-1]
-        value += 0.5 * self.ridge * weights.square().sum(1)
+        weights, ridge = params[:, :-1], self.ridge_of(units)
+        value += 0.5 * (ridge * weights.square()).sum(1)
         gradient[:, :-1] -= gradient[:, -1:] * self.mean
-        gradient[:, :-1] += self.ridge * weights
-        return value, gradient
+        gradient[:, :-1] += ridge * weights
+        return value, self.hold(gradient, units)
 
     def _evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         """Without the penalty, on features that are not centred, from this process's part of the bins."""
@@ -233,7 +273,19 @@ class _Solver:
         out = torch.empty_like(gradient)
         out[:, :-1] = (rotated / self.curvature[units]) @ self.rotation.T
         out[:, -1] = gradient[:, -1] / self.baseline_curvature[units]
-        return out
+        return self.hold(out, units)
+
+    def begin(self, start: GLMFit | None) -> Float[Tensor, "unit parameter"]:
+        """Where to start: from another fit, or from constant rates."""
+        d = self.design
+        params = torch.zeros(d.n_units, d.n_features + 1, dtype=torch.float64, device=d.device)
+        if start is None:
+            params[:, -1] = self.start_drive
+        else:
+            params[:, :-1] = start.weights
+            params[:, -1] = start.baseline + start.weights @ self.mean
+            self.hold(params, torch.arange(d.n_units, device=d.device))
+        return params
 
     def run(
         self,
@@ -244,12 +296,7 @@ class _Solver:
     ) -> GLMFit:
         d = self.design
         everyone = torch.arange(d.n_units, device=d.device)
-        params = torch.zeros(d.n_units, d.n_features + 1, dtype=torch.float64, device=d.device)
-        if start is None:
-            params[:, -1] = self.start_drive
-        else:
-            params[:, :-1] = start.weights
-            params[:, -1] = start.baseline + start.weights @ self.mean
+        params = self.begin(start)
         value, gradient = self.evaluate(params, everyone)
         decrement = torch.full_like(value, torch.inf)
         memory = _Memory(d.n_units)

@@ -17,6 +17,7 @@ from spikefit.errors import NotConvergedError
 from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import elbo, hard_draws
 from spikefit.fitting.processes import add_up, own_share
+from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.hidden_draws import EstimatorDraws
 from spikefit.models.poglm import POGLMNetwork
@@ -44,6 +45,7 @@ class LoopSettings:
         batch_windows: windows per step.
         part_windows: windows computed at a time; their gradients add up to that of the step.
         hidden_sign: held for what hidden units do to others: `any`, `excitatory` or `inhibitory`.
+        structure: what is held of the couplings between recorded units; None where nothing is.
     """
 
     learning_rate: float
@@ -52,6 +54,7 @@ class LoopSettings:
     batch_windows: int
     part_windows: int = 8
     hidden_sign: str = "any"
+    structure: Structure | None = None
 
 
 class _Diverged(Exception):
@@ -141,6 +144,7 @@ class Loop:
             total += self.add_gradients(which, seed)
             self.optimizer.step()
             self._hold_signs()
+            self._hold_structure()
             n_scored += self.windows.n_scored(which)
         return total / n_scored
 
@@ -203,8 +207,16 @@ class Loop:
         to_hidden.clamp_(low, high)
         own.copy_(kept)
 
+    @torch.no_grad()
+    def _hold_structure(self) -> None:
+        if self.settings.structure is not None:
+            self.settings.structure.hold(self.model.visible_weights, self.model.basis.shape[1])
+
     def _penalty(self) -> Tensor:
-        squares = self.model.visible_weights.square().sum() + self.model.hidden_weights.square().sum()
+        visible = self.model.visible_weights
+        squares = visible.square().sum() + self.model.hidden_weights.square().sum()
+        if self.settings.structure is not None:
+            squares = squares - self.settings.structure.unpenalised(visible, self.model.basis.shape[1])
         return 0.5 * self.settings.ridge * squares / self.windows.n_bins
 
     def _finite(self) -> bool:

@@ -37,6 +37,7 @@ class FittedNetwork:
         notes: what the reader must know, as sentences.
         h0_connectivity: of the fit without hidden units to the training bins, (post, pre), where there are hidden units.
         filter_std_error: of the filters at every lag, (post, pre, lag), where that was computed.
+        covariate_std_error: of the covariates' weights and of their curves' points, (post, column + point); None where there are none.
         stability: how far other restarts agree with the hidden units, where there were some.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
@@ -52,6 +53,7 @@ class FittedNetwork:
     notes: tuple[str, ...] = ()
     h0_connectivity: Array | None = None
     filter_std_error: Array | None = None
+    covariate_std_error: Array | None = None
     judged: Judged | None = None
     stability: Stability | None = None
 

@@ -20,11 +20,13 @@ from torch import Tensor
 
 from spikefit.errors import UsageError
 from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
-from spikefit.fitting.split import Split, split_bins
+from spikefit.fitting.split import Split, only_where, split_bins
+from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
+from spikefit.pair_rules import PairRule, pair_tables
 from spikefit.spikes import Counts
 
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
@@ -63,6 +65,7 @@ class FitSettings:
     seed: int
     common_drive_s: tuple[float, ...] = ()
     hidden_auto: bool = False
+    pair_rules: tuple[PairRule, ...] = ()
     memory_limit: int | None = None
 
 
@@ -108,6 +111,9 @@ class Problem:
         memory: what is made at a time.
         common_drive: kernels of the population's traces; None where the fit has none.
         traces: of the common drive in every bin of the recording, (trace, bin); None where the fit has none.
+        covariates: standardised columns in every bin of the recording, (column, bin); None where the fit has none.
+        covariate_rows: weighted sums of the columns' weights whose errors are wanted, (row, column); None where the fit has none.
+        structure: what is known of the couplings beforehand; None where nothing is.
     """
 
     counts: Tensor
@@ -121,6 +127,20 @@ class Problem:
     memory: MemoryPlan
     common_drive: CommonDrive | None = None
     traces: Tensor | None = None
+    structure: Structure | None = None
+    covariates: Tensor | None = None
+    covariate_rows: Tensor | None = None
+
+    @functools.cached_property
+    def inputs(self) -> Tensor | None:
+        """All that drives the fit without hidden units beside couplings: traces of the common drive, then covariates."""
+        parts = [part for part in (self.traces, self.covariates) if part is not None]
+        return torch.cat(parts) if parts else None
+
+    @property
+    def n_covariates(self) -> int:
+        """Columns of covariates."""
+        return 0 if self.covariates is None else len(self.covariates)
 
     @property
     def ridge(self) -> float:
@@ -140,7 +160,13 @@ class Problem:
     def windows(self, ranges: NDArray[np.int64], core: int) -> Windows:
         """Windows over some scored ranges, their cores of at most `core` bins."""
         return Windows(
-            self.counts, self.segment_offsets, ranges, context=self.context, core_bins=core, dtype=self.basis.dtype
+            self.counts,
+            self.segment_offsets,
+            ranges,
+            context=self.context,
+            core_bins=core,
+            dtype=self.basis.dtype,
+            covariates=self.covariates,
         )
 
     @functools.cached_property
@@ -165,6 +191,8 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         settings.basis, window_s=settings.window_s, bin_width_s=counts.bin_width_s, n_functions=settings.n_functions
     )
     split = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=settings.heldout, seed=settings.seed)
+    if counts.covariates is not None and not counts.covariates.known.all():
+        split = only_where(split, counts.covariates.known)
     # Stored unit after unit, so the transpose is the memory as it lies; torch has few unsigned types.
     by_unit = counts.counts.T
     if by_unit.dtype != np.uint8:
@@ -179,6 +207,11 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         _check_ceiling(counts, mean_count)
     content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).data)
     content.update(counts.segment_offsets.tobytes())
+    covariates = None
+    if counts.covariates is not None:
+        covariates = torch.from_numpy(np.ascontiguousarray(counts.covariates.values.T)).to(device)
+        content.update(covariates.cpu().numpy().tobytes())
+        content.update(counts.covariates.known.tobytes())
     identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
     identity |= {name: repr(value) for name, value in vars(settings).items() if name not in NOT_IDENTITY}
     dtype = torch.float32
@@ -198,7 +231,17 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         memory=plan_memory(fit_size(counts, settings, basis.shape), memory_limit(device, settings.memory_limit)),
         common_drive=common_drive,
         traces=traces,
+        covariates=covariates,
+        covariate_rows=None if counts.covariates is None else torch.from_numpy(counts.covariates.rows),
+        structure=_structure(settings, counts.unit_ids, device),
     )
+
+
+def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.device) -> Structure | None:
+    if not settings.pair_rules:
+        return None
+    forbidden, required = (torch.from_numpy(table) for table in pair_tables(settings.pair_rules, unit_ids))
+    return Structure(forbidden, required).to(device)
 
 
 def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:
@@ -211,7 +254,7 @@ def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> F
         count_bytes=counts.counts.itemsize,
         n_lags=basis[0],
         n_functions=basis[1],
-        n_traces=len(settings.common_drive_s),
+        n_traces=len(settings.common_drive_s) + (0 if counts.covariates is None else counts.covariates.n_columns),
         n_hidden=n_start(n_hidden) if n_hidden else 0,
         n_restarts=settings.restarts,
         n_draws=settings.n_draws,

@@ -17,7 +17,6 @@ import torch.distributed as dist
 from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed.distributed_c10d import TCPStore
 
 from spikefit.machine import place_in_team
 
@@ -94,7 +93,7 @@ def first_to_speak() -> bool:
     if team is None:
         return True
     try:
-        store = TCPStore(
+        store = dist.TCPStore(  # type: ignore[attr-defined]
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=timedelta(seconds=10)
         )
         return bool(store.compare_set("spikefit/spoken", "", str(team[0])) == str(team[0]).encode())

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from spikefit.fitting.objective import hard_draws
-from spikefit.fitting.windows import Windows
+from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.coupling import history_features
 from spikefit.models.likelihood import hidden_divergence, log_likelihood
 from spikefit.models.poglm import POGLMNetwork
@@ -36,6 +36,8 @@ def keep_hidden(model: POGLMNetwork, hidden: Int[Tensor, "restart kept"]) -> POG
         columns = (units[:, None] * n_functions + torch.arange(n_functions, device=units.device)).reshape(-1)
         out.baseline[restart] = model.baseline[restart, rows]
         out.visible_weights[restart] = model.visible_weights[restart, rows]
+        if out.covariate_weights is not None and model.covariate_weights is not None:
+            out.covariate_weights[restart] = model.covariate_weights[restart, rows]
         out.hidden_weights[restart] = model.hidden_weights[restart][rows][:, columns]
         for name, parameter in out.posterior.named_parameters():
             rows = model.posterior.get_parameter(name)[restart, units]
@@ -62,14 +64,14 @@ def cost_of_removal(
     hidden = draws.counts
     features = history_features(hidden, model.basis)
     to_visible = model.hidden_weights[:, :n_visible]
-    drive = model.visible_drive(history[..., n_lags:])[..., :n_visible, :] + to_visible @ features
+    drive = model.visible_drive(history[..., n_lags:], batch.covariates)[..., :n_visible, :] + to_visible @ features
     observed = batch.counts[..., before:end]
 
     def visible(drive: Tensor) -> Tensor:
         return log_likelihood(drive, observed, batch.scored, model.link).sum(-1).mean(0).sum(0)
 
     whole = visible(drive)
-    divergence = _divergence(model, log_rate, hidden, history, batch.scored)
+    divergence = _divergence(model, log_rate, hidden, history, batch)
     costs = []
     for unit in range(model.n_hidden):
         own = slice(unit * n_functions, (unit + 1) * n_functions)
@@ -79,13 +81,13 @@ def cost_of_removal(
 
 
 def _divergence(
-    model: POGLMNetwork, log_rate: Tensor, hidden: Tensor, history: Tensor, scored: Tensor | None
+    model: POGLMNetwork, log_rate: Tensor, hidden: Tensor, history: Tensor, batch: WindowBatch
 ) -> Float[Tensor, "restart hidden"]:
     """Divergence of each hidden unit's posterior from its own law, summed over windows."""
     n_lags, n_visible = model.n_lags, model.n_visible
-    drive = model.visible_drive(history[..., n_lags:])[..., n_visible:, :]
+    drive = model.visible_drive(history[..., n_lags:], batch.covariates)[..., n_visible:, :]
     drive = drive + model.hidden_weights[:, n_visible:] @ history_features(hidden, model.basis)
-    divergence = hidden_divergence(log_rate[..., n_lags:], drive, scored, link=model.link, family=model.family)
+    divergence = hidden_divergence(log_rate[..., n_lags:], drive, batch.scored, link=model.link, family=model.family)
     return divergence.mean(0).sum(0)
 
 

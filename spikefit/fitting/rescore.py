@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spikefit.covariate_columns import CovariateColumns
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, nats_per_bin, poglm_nats
@@ -27,6 +28,7 @@ def score_counts(
     link: str,
     family: str,
     n_draws: int,
+    covariates: CovariateColumns | None = None,
 ) -> dict[str, float]:
     """Nats per bin and bits per spike of visible counts, with standard errors over blocks of time.
 
@@ -37,6 +39,7 @@ def score_counts(
         link: of the fit.
         family: of its posterior.
         n_draws: draws of the hidden counts, where there are any.
+        covariates: those of the fit in every bin, where it has some.
     """
     basis = torch.from_numpy(np.asarray(parameters["basis"], dtype=np.float32))
     by_unit = torch.from_numpy(np.ascontiguousarray(counts.T.astype(np.int32)))
@@ -44,7 +47,9 @@ def score_counts(
     n_bins = int(np.diff(usable, axis=1).sum())
     # Enough blocks for a standard error, none so short that its neighbours say the same.
     block = min(max(n_bins // N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS * len(basis)), HELDOUT_CORE_BINS)
-    windows = Windows(by_unit, segment_offsets, usable, context=(2 * len(basis), len(basis)), core_bins=block)
+    columns = None if covariates is None else torch.from_numpy(np.ascontiguousarray(covariates.values.T))
+    context = (2 * len(basis), len(basis))
+    windows = Windows(by_unit, segment_offsets, usable, context=context, core_bins=block, covariates=columns)
     spikes = np.array([counts[start:stop].sum(axis=0) for start, stop in usable]).sum(axis=0)
     blocks = describe_blocks(windows, torch.from_numpy(np.maximum(spikes, 0.5) / n_bins))
     if "hidden_weights" in parameters:
@@ -57,6 +62,9 @@ def score_counts(
             common_drive = CommonDrive(np.asarray(parameters["common_drive_decay"]), level)
             traces = common_drive.features(by_unit, segment_offsets)
             weights = np.concatenate([weights, parameters["common_drive_weights"] / common_drive.gain], axis=1)
+        if columns is not None:
+            weights = np.concatenate([weights, parameters["covariate_weights"]], axis=1)
+            traces = columns if traces is None else torch.cat([traces, columns])
         fit = GLMFit(torch.from_numpy(weights), torch.from_numpy(baseline), torch.zeros(len(baseline)), converged=True)
         nats = glm_nats(fit, windows, basis, link, traces)
     absolute, bits = nats_per_bin(nats - blocks.factorials, blocks), bits_per_spike(nats, blocks)
@@ -76,7 +84,13 @@ def network_of(parameters: dict[str, NDArray[Any]], *, link: str, family: str) -
     n_units, n_hidden_features = parameters["hidden_weights"].shape
     n_hidden = n_hidden_features // basis.shape[1]
     model = POGLMNetwork(
-        n_units - n_hidden, n_hidden, basis, link=link, family=family, posterior=posterior_of(parameters)
+        n_units - n_hidden,
+        n_hidden,
+        basis,
+        link=link,
+        family=family,
+        posterior=posterior_of(parameters),
+        n_covariates=parameters["covariate_weights"].shape[1] if "covariate_weights" in parameters else 0,
     )
     for name, parameter in model.named_parameters():
         parameter[0] = torch.from_numpy(np.asarray(parameters[name]))
@@ -87,5 +101,15 @@ def windows_of(counts: Counts, basis: torch.Tensor) -> Windows:
     """Windows over all bins of a recording that have a whole history, on the device of the basis."""
     by_unit = torch.from_numpy(np.ascontiguousarray(counts.counts.T.astype(np.int32))).to(basis.device)
     usable = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=0.0, seed=0).everything
-    context = (2 * len(basis), len(basis))
-    return Windows(by_unit, counts.segment_offsets, usable, context=context, core_bins=CORE_BINS, dtype=basis.dtype)
+    columns = None
+    if counts.covariates is not None:
+        columns = torch.from_numpy(np.ascontiguousarray(counts.covariates.values.T)).to(basis.device)
+    return Windows(
+        by_unit,
+        counts.segment_offsets,
+        usable,
+        context=(2 * len(basis), len(basis)),
+        core_bins=CORE_BINS,
+        dtype=basis.dtype,
+        covariates=columns,
+    )

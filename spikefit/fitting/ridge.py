@@ -62,7 +62,7 @@ def choose_ridge(problem: Problem, hooks: Hooks) -> tuple[float, list[RidgeScore
             _, fit = fit_observed(posed, train, quiet, starts[k])
             starts[k] = fit
             windows = problem.windows(aside, HELDOUT_CORE_BINS)
-            scores.append(glm_nats(fit, windows, problem.basis, problem.settings.link, problem.traces))
+            scores.append(glm_nats(fit, windows, problem.basis, problem.settings.link, problem.inputs))
         by_block.append(torch.cat(scores))
         hooks.update(place + 1, nats_per_bin=by_block[-1].sum().item() / n_bins)
         best = max(by_block, key=lambda nats: nats.sum().item())

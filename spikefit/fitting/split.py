@@ -90,6 +90,39 @@ def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: floa
     return Split(np.array(train, dtype=np.int64), cells[is_heldout], usable)
 
 
+def only_where(split: Split, known: NDArray[np.bool_]) -> Split:
+    """The same split without the bins in which something that the fit needs is not known.
+
+    Args:
+        split: of the whole recording.
+        known: which of its bins may be scored; (bin,).
+
+    Raises:
+        UsageError: if too little is left to train on or to judge.
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.view(np.int8), [0]])))
+    inside = np.stack([edges[::2], edges[1::2]], axis=1).astype(np.int64)
+    out = Split(*(_intersection(ranges, inside) for ranges in (split.train, split.heldout, split.everything)))
+    if not out.n_train or (split.n_heldout and not out.n_heldout):
+        raise UsageError(
+            f"the covariates are known in only {int(known.sum())} of {known.size} bins, too few to train on and to judge.",
+            hint="leave the covariate out, or choose a part of the recording that it covers",
+        )
+    return out
+
+
+def _intersection(ranges: NDArray[np.int64], inside: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What two ordered lists of `[start, stop)` have in common; edges of both are kept."""
+    rows = []
+    for start, stop in ranges.tolist():
+        first = int(np.searchsorted(inside[:, 1], start, side="right"))
+        for a, b in inside[first:].tolist():
+            if a >= stop:
+                break
+            rows.append([max(a, start), min(b, stop)])
+    return np.array(rows, dtype=np.int64).reshape(-1, 2)
+
+
 def _cut(usable: NDArray[np.int64], cell: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cut each range into about equal cells near the wanted length; also say which range each came from."""
     cells, owners = [], []

@@ -6,8 +6,10 @@ share an input that was not recorded.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikefit.fitting.design import Design
@@ -23,18 +25,54 @@ MOST_MULTIPLICATIONS = 1.5e11
 MOST_SENDERS_AND_LAGS = 4000
 
 
+Ridge = float | Float[Tensor, "unit feature"]
+Free = Bool[Tensor, "unit feature"] | None
+
+
 def connectivity_errors(
-    design: Design, fit: GLMFit, basis: Float[Tensor, "lag basis"], *, ridge: float, link: str
+    design: Design, fit: GLMFit, basis: Float[Tensor, "lag basis"], *, ridge: Ridge, link: str, free: Free = None
 ) -> tuple[Float[Tensor, "post pre"], str]:
     """Standard error of every filter's sum over lags, and how it was made; see `coupling_errors`."""
-    errors, how = _errors(design, fit, _projection(design, basis.double().sum(0, keepdim=True)), ridge, link)
+    errors, how = _errors(design, fit, _projection(design, basis.double().sum(0, keepdim=True)), ridge, link, free)
     return errors, how
 
 
+@dataclass(frozen=True, eq=False)
+class FitErrors:
+    """Standard errors of a fit.
+
+    Attributes:
+        sums: of every filter's sum over lags.
+        by_lag: of the single lags of every filter; None for populations too large to look at pair by pair.
+        further: of weighted sums of the last features' weights; None where none were asked for.
+        how: `information` or `shared information`, see `errors_of_fit`.
+    """
+
+    sums: Float[Tensor, "post pre"]
+    by_lag: Float[Tensor, "post pre lag"] | None
+    further: Float[Tensor, "post row"] | None
+    how: str
+
+
 def coupling_errors(
-    design: Design, fit: GLMFit, basis: Float[Tensor, "lag basis"], *, ridge: float, link: str
+    design: Design, fit: GLMFit, basis: Float[Tensor, "lag basis"], *, ridge: Ridge, link: str, free: Free = None
 ) -> tuple[Float[Tensor, "post pre"], Float[Tensor, "post pre lag"] | None, str]:
-    """Standard errors of every filter's sum over lags and of its single lags, and how they were made.
+    """Standard errors of every filter's sum over lags and of its single lags, and how they were made; see `errors_of_fit`."""
+    errors = errors_of_fit(design, fit, basis, ridge=ridge, link=link, free=free)
+    return errors.sums, errors.by_lag, errors.how
+
+
+def errors_of_fit(
+    design: Design,
+    fit: GLMFit,
+    basis: Float[Tensor, "lag basis"],
+    *,
+    ridge: Ridge,
+    link: str,
+    free: Free = None,
+    further: Float[Tensor, "row column"] | None = None,
+) -> FitErrors:
+    """Standard errors of couplings, and of weighted sums of what stands behind them.
 
     `information` is the inverse of each unit's own information matrix. Where that would be too much work, `shared
     information` takes the features' covariance for all units alike, times each unit's mean information per bin. The single
@@ -44,16 +82,30 @@ def coupling_errors(
         design: the bins that were fitted.
         fit: the optimum on them.
         basis: (lag, basis).
-        ridge: the penalty of the fit.
+        ridge: the penalty of the fit, or that of every weight.
         link: of the fit.
+        further: weighted sums of the weights of the last features, as many as it has columns.
+        free: which weights were fitted; None for all. What rests on none of them has no error: NaN. `shared information`
+            takes the others for fitted too, which errs on the wide side.
     """
     n_units, n_lags = design.n_units, len(basis)
     rows = basis.double().sum(0, keepdim=True)
     if n_units * n_lags <= MOST_SENDERS_AND_LAGS:
         rows = torch.cat([rows, basis.double()])
-    errors, how = _errors(design, fit, _projection(design, rows), ridge, link)
-    by_row = errors.unflatten(1, (n_units, len(rows)))
-    return by_row[:, :, 0], by_row[:, :, 1:] if len(rows) > 1 else None, how
+    columns = _projection(design, rows)
+    n_coupling_columns = columns.shape[1]
+    if further is not None:
+        added = columns.new_zeros(design.n_features, len(further))
+        added[design.n_features - further.shape[1] :] = further.to(columns).T
+        columns = torch.cat([columns, added], dim=1)
+    errors, how = _errors(design, fit, columns, ridge, link, free)
+    by_row = errors[:, :n_coupling_columns].unflatten(1, (n_units, len(rows)))
+    return FitErrors(
+        sums=by_row[:, :, 0],
+        by_lag=by_row[:, :, 1:] if len(rows) > 1 else None,
+        further=None if further is None else errors[:, n_coupling_columns:],
+        how=how,
+    )
 
 
 def _projection(design: Design, rows: Float[Tensor, "row basis"]) -> Float[Tensor, "feature column"]:
@@ -65,11 +117,15 @@ def _projection(design: Design, rows: Float[Tensor, "row basis"]) -> Float[Tenso
     return columns
 
 
-def _errors(design: Design, fit: GLMFit, columns: Tensor, ridge: float, link: str) -> tuple[Tensor, str]:
+def _errors(design: Design, fit: GLMFit, columns: Tensor, ridge: Ridge, link: str, free: Free) -> tuple[Tensor, str]:
     """Standard errors of the weights' products with some columns; (unit, column)."""
     if float(design.n_units) * design.n_bins * design.n_features**2 <= MOST_MULTIPLICATIONS:
-        return _own_information(design, fit, columns, ridge, link), "information"
-    return _shared_information(design, fit, columns, ridge, link), "shared information"
+        errors, how = _own_information(design, fit, columns, ridge, link, free), "information"
+    else:
+        errors, how = _shared_information(design, fit, columns, ridge, link), "shared information"
+    if free is not None:
+        errors[(free.double() @ columns.abs()) == 0] = torch.nan
+    return errors, how
 
 
 def _weights(features: Tensor, fit: GLMFit, link: str) -> Tensor:
@@ -79,7 +135,7 @@ def _weights(features: Tensor, fit: GLMFit, link: str) -> Tensor:
     return slope * slope / expected
 
 
-def _own_information(design: Design, fit: GLMFit, sums: Tensor, ridge: float, link: str) -> Tensor:
+def _own_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free) -> Tensor:
     n_units, n_features = design.n_units, design.n_features
     information = torch.zeros(n_units, n_features + 1, n_features + 1, dtype=torch.float64, device=design.device)
     for features, _ in design.blocks():
@@ -90,11 +146,21 @@ def _own_information(design: Design, fit: GLMFit, sums: Tensor, ridge: float, li
     information.diagonal(dim1=1, dim2=2).add_(1e-9 * information.diagonal(dim1=1, dim2=2).amax(1, keepdim=True))
     padded = torch.cat([sums, torch.zeros_like(sums[:1])])
     # Unit by unit: all solutions at once would be larger than the matrices themselves.
-    variance = torch.stack([(torch.linalg.solve(own, padded) * padded).sum(0) for own in information])
+    variance = torch.stack(
+        [_variance(own, padded, None if free is None else free[u]) for u, own in enumerate(information)]
+    )
     return variance.clamp(min=0).sqrt()
 
 
-def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: float, link: str) -> Tensor:
+def _variance(information: Tensor, columns: Tensor, free: Tensor | None) -> Tensor:
+    """Of one unit's products, from the information of its free weights and baseline."""
+    if free is not None:
+        kept = torch.nn.functional.pad(free, (0, 1), value=True)
+        information, columns = information[kept][:, kept], columns[kept]
+    return (torch.linalg.solve(information, columns) * columns).sum(0)
+
+
+def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str) -> Tensor:
     spectrum, n_seen = fit.spectrum, 0
     assert spectrum is not None
     weight = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
@@ -106,6 +172,7 @@ def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: float,
         n_seen += expected.shape[1]
     values, vectors = spectrum.scales, spectrum.rotation
     total = weight[:, None] / n_seen * design.n_bins  # information of the drive over the recording, (unit, 1)
-    inverse = 1 / (total * values.clamp(min=0) + max(ridge, 1e-9))
+    mean_ridge = ridge.mean(1, keepdim=True).clamp(min=1e-9) if isinstance(ridge, Tensor) else max(ridge, 1e-9)
+    inverse = 1 / (total * values.clamp(min=0) + mean_ridge)
     variance: Tensor = inverse @ (vectors.T @ sums).square()
     return variance.sqrt()

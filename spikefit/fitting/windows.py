@@ -26,11 +26,13 @@ class WindowBatch:
         counts: visible counts with context on both sides; (window, unit, padded_bin).
         scored: which bins of the cores are scored; None where all are; (window, bin).
         n_scored: scored bins in all.
+        covariates: in the bins of the cores; None where the fit has none; unscored bins hold anything.
     """
 
     counts: Float[Tensor, "window unit padded_bin"]
     scored: Bool[Tensor, "window bin"] | None
     n_scored: int
+    covariates: Float[Tensor, "window column bin"] | None = None
 
 
 class Windows:
@@ -43,6 +45,7 @@ class Windows:
         context: bins needed before and after a core.
         core_bins: longest core.
         dtype: of the batches.
+        covariates: columns of every bin of the recording, where the model listens to some.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class Windows:
         context: tuple[int, int],
         core_bins: int,
         dtype: torch.dtype = torch.float32,
+        covariates: Float[Tensor, "column whole_bin"] | None = None,
     ) -> None:
+        self._covariates = covariates
         self._counts, self._dtype, self.context = counts, dtype, context
         starts, stops = _cut(ranges, core_bins)
         self.core = int((stops - starts).max(initial=0))
@@ -96,7 +101,8 @@ class Windows:
         scored = None
         if int(lengths.min()) < self.core:
             scored = (torch.arange(self.core) < lengths[:, None]).to(device)
-        return WindowBatch(counts, scored, int(lengths.sum()))
+        covariates = None if self._covariates is None else self.cores_of(self._covariates, which).to(self._dtype)
+        return WindowBatch(counts, scored, int(lengths.sum()), covariates)
 
     def cores_of(
         self, values: Float[Tensor, "row whole_bin"], which: Int[Tensor, " window"]

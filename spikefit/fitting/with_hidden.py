@@ -41,6 +41,7 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         family=settings.family,
         posterior=settings.posterior,
         n_restarts=settings.restarts,
+        n_covariates=problem.n_covariates,
     )
     train = problem.windows(problem.split.train, CORE_BINS)
     training = Training(
@@ -57,6 +58,7 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
             batch_windows=batch_windows(problem.split.n_train, train.core),
             part_windows=problem.memory.part_windows,
             hidden_sign=settings.hidden_sign,
+            structure=problem.structure,
         ),
         max_epochs=settings.max_epochs,
         seed=settings.seed,
@@ -69,6 +71,11 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         generator = torch.Generator().manual_seed(settings.seed)
         factors = restart_factors(design, fit, n_first, settings)
         start_from_factors(model, factors, problem.mean_count, train, generator, hidden_sign=settings.hidden_sign)
+        if model.covariate_weights is not None:
+            with torch.no_grad():  # a covariate was measured, so what it explains without hidden units is its own
+                model.covariate_weights[:, : model.n_visible] = fit.weights[:, -problem.n_covariates :].to(
+                    problem.basis
+                )
     hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}", None)
 
     def checkpoint(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:

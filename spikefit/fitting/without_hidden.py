@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import Hooks, Problem
-from spikefit.fitting.uncertainty import coupling_errors
+from spikefit.fitting.uncertainty import errors_of_fit
 from spikefit.models.coupling import filters_from_weights
 
 
@@ -35,12 +36,12 @@ def fit_observed(
         common_drive: whether the problem's common drive, where it has one, is part of the fit.
     """
     where = float64_device(problem.device)
-    traces = problem.traces if common_drive else None
+    inputs = problem.inputs if common_drive else problem.covariates
     design = Design(
         problem.counts.to(where),
         ranges,
         problem.basis.to(where),
-        covariates=None if traces is None else traces.to(where),
+        covariates=None if inputs is None else inputs.to(where),
         cache_bytes=problem.memory.cache_bytes,
         block_bins=problem.memory.block_bins,
     )
@@ -52,8 +53,17 @@ def fit_observed(
         if hooks.should_stop():
             hooks.stop()
 
-    fit = fit_glm(design, ridge=problem.ridge * share, link=problem.settings.link, start=start, on_iteration=tell)
+    ridge, free = weight_rules(problem, design, problem.ridge * share)
+    fit = fit_glm(design, ridge=ridge, free=free, link=problem.settings.link, start=start, on_iteration=tell)
     return design, fit
+
+
+def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float | Tensor, Tensor | None]:
+    """The penalty of every weight of a design, and which weights may differ from zero (None: all)."""
+    if problem.structure is None:
+        return ridge, None
+    structure, n_functions = problem.structure.to(design.device), problem.basis.shape[1]
+    return structure.ridge(ridge, design.n_features, n_functions), structure.free(design.n_features, n_functions)
 
 
 def glm_outcome(
@@ -71,7 +81,10 @@ def glm_outcome(
     settings = problem.settings
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
-    std_error, by_lag, how = coupling_errors(design, fit, basis, ridge=problem.ridge, link=settings.link)
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    errors = errors_of_fit(
+        design, fit, basis, ridge=ridge, link=settings.link, free=free, further=problem.covariate_rows
+    )
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -80,7 +93,7 @@ def glm_outcome(
         "converged": fit.converged and on_train.converged,
         # Nothing is hidden, so the bound is the likelihood itself; the penalty is no part of it.
         "elbo_per_bin": glm_log_likelihood(design, fit, link=settings.link).sum().item() / n_bins,
-        "std_error_method": how,
+        "std_error_method": errors.how,
         "ci_level": CI_LEVEL,
         "common_drive": common_drive is not None,
         "fit_s": time.perf_counter() - began,
@@ -91,19 +104,23 @@ def glm_outcome(
         "visible_weights": couplings.cpu().numpy(),
     }
     if common_drive is not None:
-        on_traces = fit.weights[:, design.n_couplings :].cpu().numpy() * common_drive.gain
+        n_traces = len(common_drive.decay)
+        on_traces = fit.weights[:, design.n_couplings :][:, :n_traces].cpu().numpy() * common_drive.gain
         parameters |= {
             "common_drive_weights": on_traces,
             "common_drive_decay": common_drive.decay,
             "common_drive_level": np.array(common_drive.level),
         }
+    if problem.n_covariates:
+        parameters["covariate_weights"] = fit.weights[:, -problem.n_covariates :].cpu().numpy()
     objective = np.array(fit.objective) / n_bins - problem.factorials_per_bin
     return FittedNetwork(
         parameters=parameters,
         coupling_filters=filters,
         baseline=fit.baseline.cpu().numpy(),
-        std_error=std_error.cpu().numpy(),
-        filter_std_error=None if by_lag is None else by_lag.cpu().numpy(),
+        std_error=errors.sums.cpu().numpy(),
+        filter_std_error=None if errors.by_lag is None else errors.by_lag.cpu().numpy(),
+        covariate_std_error=None if errors.further is None else errors.further.cpu().numpy(),
         hidden_count=np.empty((0, 0)),
         hidden_bins=np.empty(0, dtype=np.int64),
         metrics=metrics,

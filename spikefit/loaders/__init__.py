@@ -50,6 +50,7 @@ FORMATS = (
     Format("nix", "hdf5", "nix", "NIX, as Neo writes it"),
     Format("kwik", "hdf5", "kwik", "KlustaSuite (.kwik)"),
     Format("hdf5", "hdf5", "hdf5", "plain HDF5: a dataset per unit, flat times and units, or ragged with an index"),
+    Format("nwb-zarr", "file", "nwb_zarr", "Neurodata Without Borders in a Zarr folder, with the extra `zarr`"),
     Format("matlab", "file", "matlab", "MATLAB 5 to 7.2: a block as Neo saves it, or spike times in cells or columns"),
     Format(
         "neo", "file", "neo_raw", "Plexon, NeuroExplorer, Blackrock, Neuralynx, Spike2, TDT and Open Ephys, through Neo"
@@ -66,7 +67,7 @@ FORMATS = (
 
 # Formats that are read in parts; the others are read whole, and so never over the network.
 REMOTE_FORMATS = ("nwb", "hdf5", "kwik")
-FOLDER_FORMATS = ("neo", "phy", "klusters")
+FOLDER_FORMATS = ("nwb-zarr", "neo", "phy", "klusters")
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HEAD_BYTES = 4096
 

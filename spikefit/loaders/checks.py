@@ -153,7 +153,7 @@ def suspected_unit(trains: SpikeTrains) -> tuple[str, str]:
 
     def distance(per_second: float) -> float:
         far = abs(math.log(max(rate, 1e-30) * per_second / TYPICAL_RATE_HZ))
-        return far + (abs(math.log(float(np.median(gaps)) / per_second / TYPICAL_GAP_S)) if gaps else 0.0)
+        return far + (abs(math.log(float(np.median(gaps))) - math.log(per_second * TYPICAL_GAP_S)) if gaps else 0.0)
 
     candidates = {
         1e3: ("milliseconds", "ms"),

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from spikefit.covariates import Covariate
 from spikefit.errors import RecordingError, UsageError
 from spikefit.loaders import nwb_series
-from spikefit.loaders.h5 import H5Reader, opened
+from spikefit.loaders.h5 import H5Reader, as_text, opened
 from spikefit.loaders.h5_series import Clock, offered
 from spikefit.loaders.hdf5_names import first_dataset, first_number, first_text
 from spikefit.loaders.raw import ReadOptions, SourceFile
 from spikefit.loaders.text_series import ENDINGS, read_table
 
-HDF5_FORMATS = ("nwb", "hdf5", "nix")
+HDF5_FORMATS = ("nwb", "nwb-zarr", "hdf5", "nix")
 TIMES = ("time_s", "timestamps", "times", "time", "t")
 VALUES = ("values", "data", "value", "y")
 _STEADY = re.compile(
@@ -51,9 +52,9 @@ class CovariateSearch:
         inside = {name: place for name, place in wanted.items() if name not in tables}
         found: dict[str, Covariate] = {}
         left_out: list[str] = []
-        if self.format in HDF5_FORMATS and self.path.is_file():
+        if self.format in HDF5_FORMATS:
             with opened(self.path, self.options) as reader:
-                if self.format == "nwb":
+                if self.format.startswith("nwb"):
                     found, left_out = nwb_series.find(reader)
                 elif self.format == "hdf5":
                     found, left_out = _in_group(reader)
@@ -120,7 +121,9 @@ def _described(reader: H5Reader, name: str, path: str, clock: Clock | None) -> C
         "" if group is None else first_text(reader, group, ("unit", "units"))
     )
     about = reader.attribute_text(data if group is None else group, "description") or ""
-    return offered(reader, name, data, clock, unit=unit or "", description=about)
+    stated = reader.attribute(data, "columns")
+    columns = None if stated is None else tuple(as_text(text) for text in np.ravel(stated))
+    return offered(reader, name, data, clock, columns=columns, unit=unit or "", description=about)
 
 
 def _stated_clock(reader: H5Reader, data: h5py.Dataset, group: h5py.Group | None) -> Clock | None:

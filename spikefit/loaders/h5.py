@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
@@ -45,12 +45,21 @@ MAX_DEPTH = 100
 
 @contextlib.contextmanager
 def opened(path: SourceFile, options: ReadOptions) -> Iterator[H5Reader]:
-    """Open an HDF5 file for reading only.
+    """Open an HDF5 file for reading only; a Zarr folder is copied into memory first, as far as it is needed.
 
     Raises:
         RecordingError: if it is cut short, damaged, or open for writing elsewhere.
     """
     source: Any = path
+    if isinstance(path, Path) and path.is_dir():
+        from spikefit.loaders.zarr_folder import in_memory
+
+        copy, left_out = in_memory(path, options)
+        try:
+            yield H5Reader(path, copy, options, left_out)
+        finally:
+            copy.close()
+        return
     if isinstance(path, Path):
         check_heaps(path)
     else:  # looking through all of a file on the network would mean to fetch all of it
@@ -97,12 +106,14 @@ class H5Reader:
         path: the file.
         file: it, open.
         options: limits, and whether links to other files may be followed.
+        left_out: places that are in the recording but not in `file`, with the reason.
     """
 
-    def __init__(self, path: SourceFile, file: h5py.File, options: ReadOptions) -> None:
+    def __init__(self, path: SourceFile, file: h5py.File, options: ReadOptions, left_out: Sequence[str] = ()) -> None:
         self.path = path
         self.file = file
         self.options = options
+        self.left_out = tuple(left_out)
 
     @contextlib.contextmanager
     def guarded(self, where: str) -> Iterator[None]:

@@ -98,6 +98,9 @@ def _all_tables(reader: H5Reader) -> list[h5py.Group]:
 def _read_table(reader: H5Reader, table: h5py.Group) -> RawRecording:
     file = reader.path.name
     warnings: list[str] = []
+    ours = [place for place in reader.left_out if place.startswith(f"{table.name}/") and "waveform" not in place]
+    if ours:
+        warnings.append(f"columns that cannot be read safely were left out: {', '.join(ours[:6])}.")
     times_set = reader.dataset("spike_times", table)
     if times_set is None:
         raise RecordingError(

@@ -14,6 +14,9 @@ from spikefit.loaders.h5 import H5_FAULTS, H5Reader
 # Columns that hold anything but a property of the unit, some of them enormous.
 NOT_PROPERTIES = {"id", "spike_times", "obs_intervals", "waveforms", "waveform_mean", "waveform_sd", "electrodes"}
 
+# Names that NWB keeps for columns of a type of its own; see `spikefit.exporters.nwb_session`.
+KEPT_BY_NWB = {"electrode_group", "electrodes", "waveform_mean", "waveform_sd", "waveforms"}
+
 
 def has_column(reader: H5Reader, table: h5py.Group, name: str) -> bool:
     """Whether a table has a column of that name."""
@@ -109,8 +112,14 @@ def simple_columns(reader: H5Reader, table: h5py.Group, n_rows: int) -> dict[str
             continue
         values = column_values(reader, table, name, n_rows)
         if values is not None:
-            columns[name] = values
+            columns[_own_name(name, members)] = values
     return columns
+
+
+def _own_name(name: str, members: set[str]) -> str:
+    """`unit_electrode_group`, as our own copies call a column whose name NWB keeps for itself, is `electrode_group` again."""
+    own = name.removeprefix("unit_")
+    return own if own != name and own in KEPT_BY_NWB and own not in members else name
 
 
 def column_values(reader: H5Reader, table: h5py.Group, name: str, n_rows: int) -> NDArray[Any] | None:

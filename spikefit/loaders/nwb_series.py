@@ -76,7 +76,8 @@ def _series(reader: H5Reader, place: str, left_out: list[str]) -> Iterator[h5py.
 def _names(paths: list[str]) -> list[str]:
     """The last part of each path, with the part before it where that says more or the last one repeats."""
     parts = [path.strip("/").split("/") for path in paths]
-    short = [p[-2] if p[-1].lower() in BARE and len(p) > 2 else p[-1] for p in parts]
+    # The container of a series is below its place, and in processing below its module.
+    short = [p[-2] if p[-1].lower() in BARE and len(p) > (3 if p[0] == "processing" else 2) else p[-1] for p in parts]
     times = Counter(short)
     longer = ["/".join(p[-2:]) if times[name] > 1 else name for name, p in zip(short, parts, strict=True)]
     times = Counter(longer)
@@ -107,7 +108,7 @@ def _covariate(reader: H5Reader, name: str, group: h5py.Group) -> Covariate:
         name,
         data,
         clock,
-        unit=reader.attribute_text(data, "unit") or "",
+        unit=(reader.attribute_text(data, "unit") or "").removesuffix("unknown"),
         description=(reader.attribute_text(group, "description") or "").removeprefix("no description").strip(),
         # A factor of zero or NaN is a default that some program left behind.
         conversion=conversion if conversion else 1.0,

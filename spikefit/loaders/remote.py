@@ -51,6 +51,7 @@ class RemoteFile:
                 hint="use https:// or s3://, or download the file",
             )
         self.address = address
+        self._anonymous = False
         self.name = name_of_recording(address)
         self.stem, self.suffix = Path(self.name).stem, Path(self.name).suffix
 
@@ -62,7 +63,7 @@ class RemoteFile:
 
     def __getstate__(self) -> dict[str, Any]:
         # Connections stay where they were made.
-        return {key: self.__dict__[key] for key in ("address", "name", "stem", "suffix")}
+        return {key: self.__dict__[key] for key in ("address", "name", "stem", "suffix", "_anonymous")}
 
     # -- what a path has ----------------------------------------------------------------------------------------
 
@@ -109,7 +110,15 @@ class RemoteFile:
             RecordingError: if it is not there, or the server refuses, does not answer or hides its size.
         """
         with self._explained():
-            info = dict(self._system.info(self._place))
+            try:
+                info = dict(self._system.info(self._place))
+            except Exception as fault:
+                if not any(type(f).__name__ == "NoCredentialsError" for f in _chain(fault)):
+                    raise
+                # Most recordings at s3:// addresses are open to all; who has no key asks without one.
+                self._anonymous = True
+                self.__dict__.pop("_filesystem", None)
+                info = dict(self._system.info(self._place))
         if not info.get("size") or info.get("type") == "directory":
             raise RecordingError(
                 f"{self}: the server does not say how large the file is, so it cannot be read in parts.",
@@ -131,13 +140,16 @@ class RemoteFile:
                 raise RecordingError(f"{self}: reading over the network needs aiohttp.", hint=HOW_TO_INSTALL) from fault
             limits = ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
             options["client_kwargs"] = {"timeout": limits}
+        else:
+            options["config_kwargs"] = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S}
+            options["anon"] = self._anonymous
         try:
             system, place = fsspec.url_to_fs(self.address, **options)
         except ImportError as fault:
             needed = SCHEMES[scheme_of(self.address)]
             raise RecordingError(
                 f"{self}: reading {scheme_of(self.address)}:// needs {needed}, which is not installed.",
-                hint=f"run `pip install {needed}`, or use the file's https:// address",
+                hint='run `pip install "spikefit[s3]"`, or use the https:// address of the file',
             ) from fault
         return system, place
 
@@ -362,4 +374,7 @@ def _is_of_the_line(fault: BaseException) -> bool:
     """Whether the connection is at fault; not all that aiohttp raises of it is an `OSError`."""
     if isinstance(fault, OSError):  # a TimeoutError is one
         return not isinstance(fault, FileNotFoundError | PermissionError)
-    return type(fault).__module__.partition(".")[0] == "aiohttp"
+    kind, library = type(fault).__name__, type(fault).__module__.partition(".")[0]
+    return library == "aiohttp" or (
+        library == "botocore" and any(word in kind for word in ("Connect", "Timeout", "Closed"))
+    )

@@ -1,6 +1,7 @@
 """The partially observable GLM: visible and hidden Poisson units coupled through filters on their past spikes.
 
     drive[n, t] = baseline[n] + Σ visible weights · visible history + Σ hidden weights · hidden history
+                  + Σ covariate weights · covariates
     expected_count = link(drive);   counts ~ Poisson(expected_count)
 
 Several restarts live side by side along a leading `restart` axis: they share the visible features and so cost one
@@ -30,6 +31,7 @@ class POGLMNetwork(nn.Module):
         family: of the posterior over hidden counts, `poisson` or `categorical` (at most one spike per bin).
         posterior: what it sees: `forward-backward`, `forward` or `forward-self`.
         n_restarts: independent sets of parameters.
+        n_covariates: columns of covariates that every unit listens to.
     """
 
     basis: Tensor
@@ -44,6 +46,7 @@ class POGLMNetwork(nn.Module):
         family: str = "poisson",
         posterior: str = "forward-backward",
         n_restarts: int = 1,
+        n_covariates: int = 0,
     ) -> None:
         super().__init__()
         self.n_visible, self.n_hidden, self.link, self.family = n_visible, n_hidden, link, family
@@ -52,6 +55,11 @@ class POGLMNetwork(nn.Module):
         self.baseline = nn.Parameter(basis.new_zeros(n_restarts, n_units))
         self.visible_weights = nn.Parameter(basis.new_zeros(n_restarts, n_units, n_visible * n_functions))
         self.hidden_weights = nn.Parameter(basis.new_zeros(n_restarts, n_units, n_hidden * n_functions))
+        self.n_covariates = n_covariates
+        # A parameter without numbers would only stand in the way of files.
+        self.covariate_weights = (
+            nn.Parameter(basis.new_zeros(n_restarts, n_units, n_covariates)) if n_covariates else None
+        )
         self.posterior_name = posterior
         self.posterior = POSTERIORS[posterior](n_visible, n_hidden, basis, n_restarts)
 
@@ -83,12 +91,21 @@ class POGLMNetwork(nn.Module):
             family=self.family,
             posterior=self.posterior_name,
             n_restarts=self.n_restarts if n_restarts is None else n_restarts,
+            n_covariates=self.n_covariates,
         )
 
-    def visible_drive(self, history: Float[Tensor, "window feature bin"]) -> Float[Tensor, "window restart unit bin"]:
-        """Baseline and visible couplings: one product for all restarts, and none per draw."""
+    def visible_drive(
+        self,
+        history: Float[Tensor, "window feature bin"],
+        covariates: Float[Tensor, "window column bin"] | None = None,
+    ) -> Float[Tensor, "window restart unit bin"]:
+        """Baseline, visible couplings and covariates: one product for all restarts, and none per draw."""
         n_restarts, n_units, n_features = self.visible_weights.shape
         drive: Tensor = (self.visible_weights.reshape(-1, n_features) @ history).unflatten(-2, (n_restarts, n_units))
+        if self.covariate_weights is not None:
+            assert covariates is not None
+            flat = self.covariate_weights.reshape(-1, self.n_covariates)
+            drive = drive + (flat @ covariates).unflatten(-2, (n_restarts, n_units))
         return drive + self.baseline[..., None]
 
     def hidden_drive(

@@ -144,10 +144,17 @@ def recover(
     fit = result if isinstance(result, Result) else load_result(result)
     config, duration_s = _settings(fit)
     progress = progress or SilentProgress()
+    covariates = None if fit.covariates is None else ", ".join(dict.fromkeys(fit.covariates.covariate))
     edges, rule = edges_of(fit, q)
     scores: list[RecoveryScore] = []
     found: list[TrueEdge] = []
     notes: list[str] = []
+    if covariates is not None:
+        config = config.replace(with_covariates={})
+        notes.append(
+            f"the simulated recordings know no covariates: {covariates} stand at their mean in them, and their fits do without; what "
+            "covariates explain in the recording is therefore no part of this answer"
+        )
     jobs = [(kind, float(length), seed + k) for kind in (FIT, RANDOM) for length in lengths for k in range(seeds)]
     if not edges.any():
         notes.append(
@@ -216,7 +223,8 @@ def _settings(fit: Result) -> tuple[Config, float]:
             f"{fit.name}: nothing can be simulated from this result (it needs two units, finite couplings, the settings and the length).",
             hint="pass a folder that spikefit infer left",
         )
-    config = Config.model_validate(dict(fit.config))
+    # What was known of single pairs is not known of another network's.
+    config = Config.model_validate(dict(fit.config)).replace(pair_mask=None)
     check_hidden(config, fit.unit_id[: fit.n_visible])
     return config, n_bins * fit.bin_width_s
 

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from spikefit.report import couplings, fitting, goodness, identifiability, predictive, record
+from spikefit.report import couplings, covariates, fitting, goodness, identifiability, predictive, record
 from spikefit.report.summary import sentences
 from spikefit.results import Result
 
@@ -55,6 +55,7 @@ _PARTS: tuple[tuple[str, str, Callable[[Result, Edges], Markup | None]], ...] = 
     ("edges", "Strongest couplings", couplings.strongest),
     ("identifiability", "What could fake an edge", identifiability.identifiability),
     ("filters", "Coupling filters", couplings.filters),
+    ("covariates", "Covariates", covariates.covariates),
     ("hidden", "Hidden units", fitting.hidden_units),
     ("candidates", "How many hidden units", fitting.candidates),
     ("scores", "Held-out scores", fitting.scores),

@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from spikefit.report.covariates import sentence as covariates_sentence
 from spikefit.report.goodness import sentence as goodness_sentence
 from spikefit.report.numbers import number, signed
 from spikefit.report.stability import stability_sentence
@@ -20,6 +21,7 @@ def sentences(result: Result, edges: NDArray[np.void]) -> list[Markup]:
     """The summary of the page, a sentence or two for each point; `edges` is the edge table."""
     points = [
         _what_was_fitted(result),
+        covariates_sentence(result),
         _how_well(result),
         goodness_sentence(result),
         _hidden_or_not(result),

@@ -9,12 +9,13 @@ from spikefit.results.edges import EDGE_COLUMNS
 from spikefit.results.layout import RESULT_FILES, claim_output
 from spikefit.results.loading import load_result
 from spikefit.results.model import Result
-from spikefit.results.parts import CommonDriveTerm, Excerpt, HiddenActivity, UnitRow
+from spikefit.results.parts import CommonDriveTerm, CovariateTerms, Excerpt, HiddenActivity, UnitRow
 
 __all__ = [
     "EDGE_COLUMNS",
     "RESULT_FILES",
     "CommonDriveTerm",
+    "CovariateTerms",
     "Excerpt",
     "HiddenActivity",
     "Result",

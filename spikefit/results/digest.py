@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikefit.results.documents import to_json
-from spikefit.results.parts import PAIR_STATISTICS
+from spikefit.results.parts import COVARIATE_ARRAYS, COVARIATE_TEXTS, PAIR_STATISTICS
 
 if TYPE_CHECKING:
     from spikefit.results.model import Result
@@ -28,6 +28,10 @@ def digest(result: Result) -> str:
     if result.common_drive is not None:
         for key in ("time_constant_s", "weights", "level_hz"):
             _add_array(total, f"common_drive/{key}", getattr(result.common_drive, key))
+    if result.covariates is not None:
+        for key in COVARIATE_ARRAYS:
+            _add_array(total, f"covariates/{key}", getattr(result.covariates, key))
+        total.update(json.dumps([getattr(result.covariates, key) for key in COVARIATE_TEXTS]).encode())
     if result.excerpt is not None:
         _add_array(total, "excerpt/interval_s", np.array([result.excerpt.start_s, result.excerpt.stop_s]))
         _add_array(total, "excerpt/spike_time_s", result.excerpt.spike_time_s)

@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 
 from spikefit.results.digest import digest, documents_of
 from spikefit.results.model import Result
-from spikefit.results.parts import HIDDEN, PAIR_STATISTICS, CommonDriveTerm, Excerpt, HiddenActivity, UnitRow
+from spikefit.results.parts import (
+    COVARIATE_ARRAYS,
+    COVARIATE_TEXTS,
+    HIDDEN,
+    PAIR_STATISTICS,
+    CommonDriveTerm,
+    CovariateTerms,
+    Excerpt,
+    HiddenActivity,
+    UnitRow,
+)
 from spikefit.results.schema import (
     ABOUT,
     FORMAT,
@@ -74,6 +84,9 @@ def to_h5(result: Result, *, generator: str, created_utc: str, side_files: Mappi
             for key in ("time_constant_s", "weights", "level_hz"):
                 path = f"common_drive/{key}"
                 _put(file, path, np.asarray(getattr(result.common_drive, key)), ABOUT[path])
+        if result.covariates is not None:
+            for key in (*COVARIATE_TEXTS, *COVARIATE_ARRAYS):
+                _put(file, f"covariates/{key}", getattr(result.covariates, key), ABOUT[f"covariates/{key}"])
         if result.excerpt is not None:
             interval_s = np.array([result.excerpt.start_s, result.excerpt.stop_s])
             _put(file, "excerpt/interval_s", interval_s, ABOUT["excerpt/interval_s"])
@@ -187,6 +200,10 @@ def from_h5(file: h5py.File) -> dict[str, Any]:
             _array(file, "common_drive/weights", (n_units, time_constant_s.size)),
             float(_array(file, "common_drive/level_hz", ())),
         )
+    if "covariates" in file:
+        parts: dict[str, Any] = {key: _texts(file, f"covariates/{key}") for key in COVARIATE_TEXTS}
+        parts |= {key: _array(file, f"covariates/{key}") for key in COVARIATE_ARRAYS}
+        fields["covariates"] = CovariateTerms(**parts)
     if "excerpt" in file:
         start_s, stop_s = _array(file, "excerpt/interval_s", (2,)).tolist()
         times = _array(file, "excerpt/spike_time_s")

@@ -36,6 +36,28 @@ METRICS_SCHEMA: dict[str, Any] = {
             "type": "boolean",
             "description": "whether the reported fit has the recent activity of the whole population as covariates",
         },
+        "covariates": {
+            "type": "array",
+            "description": "one entry for each covariate of the fit",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "basis": {"type": "string", "description": "linear, b-spline, cyclic or lags"},
+                    "unit": {"type": "string", "description": "of its values; empty where not stated"},
+                    "n_columns": _count("columns of the design"),
+                    "mean": {"type": "array", "items": _number("mean of a series of its values, in its unit")},
+                    "sd": {"type": "array", "items": _number("standard deviation of a series, in its unit")},
+                    "share_known": _number("part of the bins in which it is known"),
+                    "drive_sd_median": _number(
+                        "standard deviation over bins of what it adds to the drive, median unit"
+                    ),
+                    "drive_sd_largest": _number("the same of the unit that it moves most"),
+                },
+                "required": ["name", "basis", "n_columns"],
+            },
+        },
+        "n_bins_without_covariates": _count("bins left out because a covariate is not known in them"),
         "converged": {"type": "boolean", "description": "whether the fit met its stopping rule"},
         "fit_s": _number("time of the optimisation alone, seconds"),
         "wall_s": _number("time of the whole run, seconds"),
@@ -152,6 +174,11 @@ PROVENANCE_SCHEMA: dict[str, Any] = {
                 "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
             },
             "required": ["path", "bytes", "sha256"],
+        },
+        "covariate_files": {
+            "type": "object",
+            "description": "size and SHA-256 of each table from which a covariate of the fit was read, by its name",
+            "additionalProperties": {"type": "object"},
         },
         "session": {
             "type": "object",

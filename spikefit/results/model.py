@@ -22,6 +22,7 @@ from spikefit.results.parts import (
     PAIR_STATISTICS,
     VISIBLE,
     CommonDriveTerm,
+    CovariateTerms,
     Excerpt,
     Floats,
     HiddenActivity,
@@ -55,6 +56,7 @@ class Result:
         std_error, ci_low, ci_high, p_value, q_value: one number per `[post, pre]`.
         hidden: posterior activity of the hidden units, or None.
         common_drive: what the population's recent activity does to each unit, or None where it is no part of the fit.
+        covariates: what covariates (speed, position, drift, …) do to each unit, or None where none are part of the fit.
         excerpt: spikes of a short stretch of the recording, to be seen beside that activity, or None.
         diagnostics: figures that judge the fit, by name, each described in `results.schema`; every one starts with the visible
             units' axis, pairs are `[post, pre]`; those whose name begins with `hidden_` start with the hidden units' axis.
@@ -86,6 +88,7 @@ class Result:
     q_value: Floats = None  # type: ignore[assignment]
     hidden: HiddenActivity | None = None
     common_drive: CommonDriveTerm | None = None
+    covariates: CovariateTerms | None = None
     excerpt: Excerpt | None = None
     diagnostics: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -120,6 +123,8 @@ class Result:
             raise ValueError(f"activity of {n_columns} hidden units given, but {self.n_hidden} are named")
         if self.common_drive is not None and len(self.common_drive.weights) != n_units:
             raise ValueError(f"common drive of {len(self.common_drive.weights)} units given, but there are {n_units}")
+        if self.covariates is not None and len(self.covariates.weights) != n_units:
+            raise ValueError(f"covariates of {len(self.covariates.weights)} units given, but there are {n_units}")
         if self.excerpt is not None and np.any((self.excerpt.unit < 0) | (self.excerpt.unit >= self.n_visible)):
             raise ValueError(f"the excerpt has spikes of units beyond the {self.n_visible} recorded ones")
         judged = {_name(key): np.asarray(value, dtype=np.float64) for key, value in self.diagnostics.items()}

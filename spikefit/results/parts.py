@@ -68,6 +68,68 @@ class CommonDriveTerm:
 
 
 @dataclass(frozen=True, eq=False)
+class CovariateTerms:
+    """What covariates do to each unit.
+
+    Every column was brought to mean 0 and standard deviation 1 before it was weighted: `weights` are drive per standard
+    deviation. A curve is the sum of a covariate's columns over its values, less its average over the recording; over lags it is
+    what one bin in which the value stands one standard deviation up adds later.
+
+    Attributes:
+        column: name of each column; (column,).
+        covariate: name of the covariate that each column was made of; (column,).
+        basis: of that covariate; (column,).
+        mean: of each column before it was standardised; (column,).
+        sd: its standard deviation; (column,).
+        weights: drive per standard deviation; (n_units, column).
+        std_error: of the weights; NaN where not known; (n_units, column).
+        curve: name of each curve; (curve,).
+        curve_label: what its values are; (curve,).
+        curve_x: its values; (curve, point).
+        curve_drive: drive at these values; (n_units, curve, point).
+        curve_std_error: of that drive; NaN where not known; (n_units, curve, point).
+        terms_json: for each covariate a JSON object with all that makes its columns again (knots, means, window); (term,).
+    """
+
+    column: tuple[str, ...]
+    covariate: tuple[str, ...]
+    basis: tuple[str, ...]
+    mean: Floats
+    sd: Floats
+    weights: Floats
+    std_error: Floats
+    curve: tuple[str, ...]
+    curve_label: tuple[str, ...]
+    curve_x: Floats
+    curve_drive: Floats
+    curve_std_error: Floats
+    terms_json: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for key in COVARIATE_ARRAYS:
+            object.__setattr__(self, key, as_floats(getattr(self, key)))
+        for key in COVARIATE_TEXTS:
+            object.__setattr__(self, key, tuple(clean_text(str(text)) for text in getattr(self, key)))
+        n_columns, n_units, curves = len(self.column), len(self.weights), self.curve_x.shape
+        shapes = {"mean": (n_columns,), "sd": (n_columns,), "curve_drive": (n_units, *curves)}
+        shapes |= {"curve_std_error": (n_units, *curves)} | dict.fromkeys(
+            ("weights", "std_error"), (n_units, n_columns)
+        )
+        for key, shape in shapes.items():
+            if getattr(self, key).shape != shape:
+                raise ValueError(f"covariates: {key} has shape {getattr(self, key).shape}, expected {shape}")
+        if (
+            not len(self.covariate) == len(self.basis) == n_columns
+            or not len(self.curve) == len(self.curve_label) == curves[0]
+        ):
+            raise ValueError("covariates: there must be one name for every column and every curve")
+
+
+COVARIATE_ARRAYS = ("mean", "sd", "weights", "std_error", "curve_x", "curve_drive", "curve_std_error")
+COVARIATE_TEXTS = ("column", "covariate", "basis", "curve", "curve_label", "terms_json")
+
+
+@dataclass(frozen=True, eq=False)
 class Excerpt:
     """Spikes of the recorded units in a short stretch of the recording, for looking at.
 

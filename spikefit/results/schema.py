@@ -8,7 +8,7 @@ from spikefit.marks import FORMAT as FORMAT
 
 # The first number changes when an older reader would misread a file; the second when something was only added.
 FORMAT_VERSION = 1
-FORMAT_MINOR = 1
+FORMAT_MINOR = 2
 
 
 class About(NamedTuple):
@@ -56,6 +56,29 @@ ABOUT: dict[str, About] = {
         "Hz",
         "mean rate of all recorded units together; what is added at this rate is taken off, so it is drive against it",
     ),
+    "covariates/column": About("column", "1", "name of each column of covariates"),
+    "covariates/covariate": About("column", "1", "the covariate that the column was made of"),
+    "covariates/basis": About("column", "1", "its basis: linear, b-spline, cyclic or lags"),
+    "covariates/mean": About("column", "1", "mean of the column before it was standardised, in its own unit"),
+    "covariates/sd": About(
+        "column", "1", "standard deviation of the column before it was standardised, in its own unit"
+    ),
+    "covariates/weights": About(
+        "post, column", "drive per standard deviation", "what the column, brought to mean 0 and sd 1, does to each unit"
+    ),
+    "covariates/std_error": About(
+        "post, column", "drive per standard deviation", "standard error of weights; NaN where not known"
+    ),
+    "covariates/curve": About("curve", "1", "the covariate, or one of its series, that a curve is over"),
+    "covariates/curve_label": About("curve", "1", "what the curve's values are, with their unit"),
+    "covariates/curve_x": About("curve, point", "as curve_label says", "values of the covariate, or lags"),
+    "covariates/curve_drive": About(
+        "post, curve, point",
+        "drive",
+        "what the covariate adds at these values, less its average over the recording; over lags, what one bin one sd up adds later",
+    ),
+    "covariates/curve_std_error": About("post, curve, point", "drive", "its standard error; NaN where not known"),
+    "covariates/terms_json": About("term", "1", "for each covariate, as JSON, all that makes its columns again"),
     "hidden/time_s": About("bin", "s", "start of each bin, gaps left out"),
     "hidden/expected_count": About("bin, hidden", "spikes per bin", "posterior mean of the hidden units' spike counts"),
     "excerpt/interval_s": About("edge", "s", "start and end of a short stretch of the recording that travels along"),

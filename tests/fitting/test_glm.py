@@ -216,13 +216,13 @@ def test_units_that_fire_in_bursts_get_a_curvature_of_their_own_and_the_same_opt
     by_unit = torch.from_numpy(np.ascontiguousarray(counts.T))
     design = Design(by_unit, np.array([[len(basis), len(counts)]]), basis, cache_bytes=1 << 28)
     used: list[bool] = []
-    give = glm._Solver.give_own_curvature
+    give = glm.Solver.give_own_curvature
 
     def spy(self: Any, params: torch.Tensor, units: torch.Tensor) -> bool:
         used.append(give(self, params, units))
         return used[-1]
 
-    monkeypatch.setattr(glm._Solver, "give_own_curvature", spy)
+    monkeypatch.setattr(glm.Solver, "give_own_curvature", spy)
     with_own = fit_glm(design, ridge=0.1)
     assert used == [True]
     monkeypatch.setattr(glm, "OWN_ABOVE_NATS", float("inf"))

@@ -113,7 +113,8 @@ def test_every_number_of_the_tables_is_the_one_in_the_files(make_result, tmp_pat
 
 def test_a_part_appears_when_its_data_are_there(make_result):
     assert Page(report_html(significant(make_result))).sections == [
-        *("summary", "matrix", "network", "edges", "filters", "hidden", "training", "units", "provenance")
+        *("summary", "matrix", "network", "edges", "filters"),
+        *("covariates", "hidden", "training", "units", "provenance"),
     ]
     bare = make_result(1, 0, history={}, metrics={}, provenance={}, config={}, warnings=())
     assert Page(report_html(bare)).sections == ["summary", "units"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikefit.results import CommonDriveTerm, Excerpt, HiddenActivity, Result, UnitRow
+from spikefit.results import CommonDriveTerm, CovariateTerms, Excerpt, HiddenActivity, Result, UnitRow
 
 
 def build_result(
@@ -57,6 +57,7 @@ def build_result(
         "ci_high": weights + 0.16,
         "hidden": HiddenActivity(np.arange(n_bins) * 0.01, rng.random((n_bins, n_hidden)) * 0.2) if n_hidden else None,
         "common_drive": CommonDriveTerm(np.array([0.1, 1.0]), rng.normal(0, 0.01, (n_units, 2)), 31.5),
+        "covariates": build_covariates(n_units, rng),
         "history": {
             "step": steps,
             "objective": -9 - np.exp(-steps / 9),
@@ -83,6 +84,27 @@ def build_result(
         "name": "session",
     }
     return Result(**(fields | changes))
+
+
+def build_covariates(n_units: int, rng: np.random.Generator) -> CovariateTerms:
+    """Two covariates, one with splines; errors are not known for the second."""
+    std_error = rng.random((n_units, 3))
+    std_error[:, 2] = np.nan
+    return CovariateTerms(
+        column=("speed spline 1", "speed spline 2", "größe/x"),
+        covariate=("speed", "speed", "größe/x"),
+        basis=("b-spline", "b-spline", "linear"),
+        mean=rng.random(3),
+        sd=rng.random(3) + 1,
+        weights=rng.normal(size=(n_units, 3)),
+        std_error=std_error,
+        curve=("speed", "größe/x"),
+        curve_label=("speed, cm/s", "größe/x"),
+        curve_x=np.sort(rng.random((2, 5)), axis=1),
+        curve_drive=rng.normal(size=(n_units, 2, 5)),
+        curve_std_error=rng.random((n_units, 2, 5)),
+        terms_json=('{"name": "speed"}', '{"name": "größe/x"}'),
+    )
 
 
 def build_excerpt(n_visible: int, *, start_s: float = 1.0, stop_s: float = 3.0, seed: int = 0) -> Excerpt:
@@ -157,6 +179,14 @@ def check_equal(found: Result, expected: Result) -> None:
             a, b = (getattr(result.common_drive, key) for result in (found, expected))
             np.testing.assert_array_equal(a, b, err_msg=key, strict=True)
         assert found.common_drive.level_hz == expected.common_drive.level_hz
+    assert (found.covariates is None) == (expected.covariates is None)
+    if found.covariates is not None and expected.covariates is not None:
+        for field in dataclasses.fields(CovariateTerms):
+            a, b = (getattr(result.covariates, field.name) for result in (found, expected))
+            if isinstance(a, tuple):
+                assert a == b, field.name
+            else:
+                np.testing.assert_array_equal(a, b, err_msg=field.name, strict=True)
     assert (found.excerpt is None) == (expected.excerpt is None)
     if found.excerpt is not None and expected.excerpt is not None:
         assert (found.excerpt.start_s, found.excerpt.stop_s) == (expected.excerpt.start_s, expected.excerpt.stop_s)
