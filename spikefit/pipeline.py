@@ -14,9 +14,11 @@ from spikefit.config import Config
 from spikefit.errors import NotConvergedError, UsageError
 from spikefit.excerpt import with_excerpt
 from spikefit.exporters import export
+from spikefit.files import sweep_partials
 from spikefit.fitted import Fit, binned, check_hidden, check_structure, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
 from spikefit.machine import place_in_team
+from spikefit.pieces import Share, ShareDone, Spread, one_by_one
 from spikefit.planning import Plan, estimate
 from spikefit.predictive import with_simulated_rates
 from spikefit.progress import Progress, SilentProgress
@@ -123,6 +125,40 @@ def _any_requested(stopper: Stopper) -> bool:
     return any_of(stopper.requested())
 
 
+def infer_share(
+    recording: Recording,
+    out: str | Path,
+    share: Share,
+    *,
+    config: Config,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Do one share of a fit (see `spikefit.pieces`), and leave its pieces where `infer` with `resume` finds them.
+
+    Args:
+        recording: as for `infer`; so are the other arguments.
+        out: folder of the result that the fit will have.
+        share: which share.
+        config: all settings.
+        overwrite: the fit may replace results that `out` already holds; a share replaces none.
+        resume: go on from the checkpoint of a share that was stopped.
+        progress: is told what is being done.
+
+    Raises:
+        SpikefitError: for everything that the user can mend; see `spikefit.errors`.
+    """
+    folder, told = Path(out), progress or SilentProgress()
+    with (
+        claimed([folder], overwrite=overwrite, resume=resume),
+        Stopper() as stopper,
+        contextlib.suppress(ShareDone),
+        _team(config) as device,
+    ):
+        _Job(recording, folder, config, {}, overwrite, resume, told, stopper, device, folder, share).run()
+
+
 def plan(recordings: Recording | Sequence[Recording], *, config: Config | None = None) -> Plan:
     """What `infer` would do: bins, parameters, memory and a time estimate; nothing is fitted or written."""
     items: list[Recording] = [recordings] if isinstance(recordings, str | Path | SpikeTrains) else list(recordings)
@@ -183,6 +219,7 @@ class _Job:
     stopper: Stopper
     device: torch.device
     checkpoints: Path | None
+    spread: Spread = one_by_one
 
     def run(self) -> Fit:
         from spikefit.diagnostics.significance import count_shared_inputs
@@ -205,6 +242,8 @@ class _Job:
                     counts, settings, device=device, hooks=self.hooks(), count_shared=count_shared_inputs
                 )
             self.progress.finish()
+            if isinstance(self.spread, Share):
+                raise ShareDone  # there was no such stage in this fit
             fit = to_fit(
                 network,
                 counts,
@@ -239,6 +278,7 @@ class _Job:
             resume=self.resume,
             should_stop=lambda: _any_requested(self.stopper),
             stop=lambda: self.stopper.leave(self.folder),
+            spread=self.spread,
         )
 
     def _write(self, fit: Fit) -> None:
@@ -256,7 +296,9 @@ class _Job:
             },
         )
         self.progress.finish()
-        for checkpoint in (self.folder / "checkpoints").glob("hidden-*.safetensors"):
+        checkpoints = self.folder / "checkpoints"
+        sweep_partials(checkpoints)
+        for checkpoint in checkpoints.glob("hidden-*.safetensors"):
             checkpoint.unlink()  # the result is whole: there is nothing left to resume
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from spikefit.addresses import is_address, without_credentials
 from spikefit.config import Config
 from spikefit.files import explain_os_error
+from spikefit.pieces import ShareDone
 from spikefit.spikes import SpikeTrains
 
 LOG_NAME = "spikefit.log"
@@ -70,6 +71,9 @@ class RunRecord:
         logger.info("spikefit %s: %s", version("spikefit"), " ".join(_command()))
         try:
             yield
+        except ShareDone:
+            logger.info("a share of this fit is done")
+            raise
         except BaseException as fault:
             logger.error("ended by %s: %s", type(fault).__name__, fault)
             raise

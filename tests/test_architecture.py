@@ -20,7 +20,18 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spikefit"
 # siblings and know nothing of one another.
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"addresses", "alignment", "files", "intervals", "machine", "marks", "pair_rules", "progress", "units_of_time"},
+    {
+        "addresses",
+        "alignment",
+        "files",
+        "intervals",
+        "machine",
+        "marks",
+        "pair_rules",
+        "pieces",
+        "progress",
+        "units_of_time",
+    },
     {"covariate_columns", "covariates"},
     {"spikes"},
     {"expressions"},

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -52,6 +52,7 @@ class Conductor:
         self._running: dict[str, dict[str, Any]] = {}
         self._followers: dict[str, Follower] = {}
         self._told: set[str] = set()
+        self._ended: set[str] = set()
         self._names = set(to_run)
         self._summary_s = self._looked_s = time.monotonic()
         self._before: dict[int, Any] = {}
@@ -70,7 +71,20 @@ class Conductor:
         self._running.setdefault(name, {})
         self._followers.setdefault(name, Follower(self._places.job_events(name)))
 
+    def expect(self, names: Iterable[str]) -> None:
+        """Let `look` find these, too."""
+        self._names |= set(names)
+
     def finished(self, outcome: Outcome) -> None:
+        self.ended(outcome)
+        self.outcomes[outcome.name] = outcome
+        self._display.finished(outcome)
+        if outcome.status == "failed" and not self._keep_going and not self.stop:
+            self.stop = 1
+            self.say("stopping the other jobs, because of --fail-fast")
+
+    def ended(self, outcome: Outcome) -> None:
+        """Note the end of a job, or of a share of one."""
         self._follow(outcome.name)
         if outcome.name not in self._told:
             # A process that was killed could not say so itself.
@@ -85,13 +99,9 @@ class Conductor:
         if outcome.kind == "WorkerDied":
             with contextlib.suppress(SpikefitError):  # a full disk must not end a batch; it is in the summary, too
                 write_json(self._places.outcome(outcome.name), outcome.to_dict())
+        self._ended.add(outcome.name)
         self._running.pop(outcome.name, None)
         self._followers.pop(outcome.name, None)
-        self.outcomes[outcome.name] = outcome
-        self._display.finished(outcome)
-        if outcome.status == "failed" and not self._keep_going and not self.stop:
-            self.stop = 1
-            self.say("stopping the other jobs, because of --fail-fast")
 
     def tick(self) -> None:
         for name in list(self._followers):
@@ -108,7 +118,7 @@ class Conductor:
             return
         self._looked_s = time.monotonic()
         begun = {path.name.removesuffix(".jsonl") for path in self._places.job_events("x").parent.iterdir()}
-        for name in begun & self._names - self._running.keys() - self.outcomes.keys():
+        for name in begun & self._names - self._running.keys() - self.outcomes.keys() - self._ended:
             self.started(name)
 
     def say(self, text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spikefit.files import write_text
+from spikefit.files import sweep_partials, write_text
 from spikefit.results.documents import to_json
 
 FOLDER = ".batch"
@@ -59,6 +59,11 @@ class Places:
         """Make the folders."""
         for folder in (self.own, self.own / "outcomes", self.own / "events", self.own / "workers"):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what a batch that was killed left half-written; for whoever holds the lock."""
+        for folder in (self.out, self.own, *self.own.glob("*/"), *self.out.glob("*/checkpoints")):
+            sweep_partials(folder)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -20,11 +20,12 @@ from spikefit.batching.lock import locked
 from spikefit.batching.outcome import Outcome
 from spikefit.batching.places import Places
 from spikefit.batching.sessions import expand, find_sessions, read_sessions
+from spikefit.batching.shares import run_shares
 from spikefit.batching.summary import write_summary
 from spikefit.config import Config
 from spikefit.config.resolve import DEFAULT
-from spikefit.errors import Checkpointed, UsageError
-from spikefit.files import explain_os_error, sweep_partials
+from spikefit.errors import Checkpointed, SpikefitError, UsageError
+from spikefit.files import explain_os_error
 from spikefit.planning import Plan
 
 Recordings = str | Path | Sequence[str | Path]
@@ -119,7 +120,7 @@ def batch(
     places = Places(Path(os.path.abspath(out)))
     _make_folders(places, jobs)
     with locked(places.own) as remarks:
-        sweep_partials(places.out)
+        places.sweep()
         for text in remarks:
             display.say(text)
         outcomes, todo = _sort_out(places, jobs, only_failed=only_failed)
@@ -323,11 +324,28 @@ def _run(
                 + f": {engine.describe(len(orders))}"
             )
             with conductor:
-                engine.run(orders, conductor)
+                if config.batch.spread:
+                    run_shares(engine, places, orders, conductor)
+                if not conductor.stop:
+                    engine.run(orders, conductor)
     finally:
-        write_summary(places, jobs, outcomes)
+        unwritten = _try_summary(places, jobs, outcomes, display)
         counts = {
             f"n_{status.replace(' ', '_')}": sum(outcome.status == status for outcome in outcomes.values())
             for status in ("done", "failed", "stopped")
         }
         append_event(places.events, "batch finished", **counts, signal=conductor.signal)
+    if unwritten is not None and all(outcome.status == "done" for outcome in outcomes.values()):
+        raise unwritten  # nothing else would end this batch with another code than 0
+
+
+def _try_summary(
+    places: Places, jobs: Sequence[Job], outcomes: dict[str, Outcome], display: Display
+) -> SpikefitError | None:
+    """Write the summary; a disk that refuses it is told of, because the results are worth more."""
+    try:
+        write_summary(places, jobs, outcomes)
+    except SpikefitError as fault:
+        display.say(f"the summary could not be written: {fault.message}")
+        return fault
+    return None

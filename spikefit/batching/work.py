@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from spikefit.batching.outcome import Outcome, from_dict, of_result
 from spikefit.batching.places import Places, read_json, write_json
 from spikefit.config import Config
 from spikefit.errors import Checkpointed, SpikefitError, UsageError
+from spikefit.pieces import Share
 
 logger = logging.getLogger(__name__)
 # Threads of one process share torch's settings and the log, so one job at a time.
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def run_job(out: str, job: Mapping[str, Any], *, resume: bool, overwrite: bool) -> dict[str, Any]:
+def run_job(
+    out: str, job: Mapping[str, Any], *, resume: bool, overwrite: bool, share: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Fit one job. One that was begun before in this batch, by a worker that died or was cut off, goes on.
 
     Args:
@@ -31,15 +34,16 @@ def run_job(out: str, job: Mapping[str, Any], *, resume: bool, overwrite: bool) 
         job: a `Job` as plain values.
         resume: go on from a checkpoint, where there is one.
         overwrite: a result of other settings or data may be replaced.
+        share: do no more than this share of the fit, for the job that it names (see `spikefit.batching.shares`).
 
     Returns:
         The outcome, as plain values. It also lies in the batch's folder.
     """
     with _ONE_AT_A_TIME:
-        return _run(Places(Path(out)), Job(**job), resume, overwrite).to_dict()
+        return _run(Places(Path(out)), Job(**job), resume, overwrite, share).to_dict()
 
 
-def _run(places: Places, job: Job, resume: bool, overwrite: bool) -> Outcome:
+def _run(places: Places, job: Job, resume: bool, overwrite: bool, share: Mapping[str, Any] | None) -> Outcome:
     began_s = time.perf_counter()
     if not places.own.is_dir():
         # Without this a worker on another computer would make a folder of that name on a disk of its own.
@@ -58,16 +62,19 @@ def _run(places: Places, job: Job, resume: bool, overwrite: bool) -> Outcome:
         left = from_dict(read_json(places.outcome(job.name)))
         if left is not None and left.status == "done" and left.key == job.key:
             return left  # the worker died after its last file
-    append_event(events, "started", job=job.name, attempt=attempt)
+    whose = {} if share is None else {"share_of": share["job"]}
+    append_event(events, "started", job=job.name, attempt=attempt, **whose)
     try:
-        outcome = _fit(places, job, resume or attempt > 1, overwrite or attempt > 1)
+        fit = _fit if share is None else _share_of(share)
+        outcome = fit(places, job, resume or attempt > 1, overwrite or attempt > 1)
     # Whatever ends a job, Ctrl-C included, is its outcome; the batch goes on or stops by itself.
     except (Exception, KeyboardInterrupt, SystemExit) as fault:
         outcome = failure(job, fault)
     outcome = outcome.but(wall_s=time.perf_counter() - began_s, key=job.key)
     with contextlib.suppress(SpikefitError):  # a full disk: the outcome still travels home with the answer
         write_json(places.outcome(job.name), outcome.to_dict())
-    append_event(events, "finished", job=job.name, status=outcome.status, reason=outcome.reason, wall_s=outcome.wall_s)
+    told = {"status": outcome.status, "reason": outcome.reason, "wall_s": outcome.wall_s}
+    append_event(events, "finished", job=job.name, **told, **whose)
     return outcome
 
 
@@ -88,6 +95,24 @@ def _fit(places: Places, job: Job, resume: bool, overwrite: bool) -> Outcome:
         progress=EventProgress(places.job_events(job.name), job.name),
     )
     return of_result(fit, job.name, job.name, key=job.key, strict=wanted.run.strict)
+
+
+def _share_of(share: Mapping[str, Any]) -> Callable[[Places, Job, bool, bool], Outcome]:
+    def do(places: Places, job: Job, resume: bool, overwrite: bool) -> Outcome:
+        from spikefit.pipeline import infer_share
+
+        infer_share(
+            Path(job.recording),
+            places.result(share["job"]),
+            Share(share["stage"], share["number"], share["of"]),
+            config=Config(**job.config),
+            overwrite=overwrite,
+            resume=resume,
+            progress=EventProgress(places.job_events(job.name), job.name),
+        )
+        return Outcome(job.name, "done", share["job"])
+
+    return do
 
 
 def failure(job: Job, fault: BaseException) -> Outcome:

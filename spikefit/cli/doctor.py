@@ -23,13 +23,17 @@ from spikefit.machine import memory_bytes
 
 PACKAGES = (
     "spikefit", "torch", "numpy", "scipy", "h5py", "neo", "nixio", "pynwb", "pydantic", "click", "pyyaml", "rich", "jinja2",
-    "matplotlib", "networkx", "safetensors",
+    "matplotlib", "networkx", "safetensors", "jaxtyping",
 )  # fmt: skip
 # What spikefit runs without: the module, what pip calls it, and what it adds.
 EXTRAS = (
     ("pandas", "pandas", "results as data frames"),
     ("hdf5plugin", "hdf5plugin", "HDF5 and NWB files compressed with blosc, zstd or lz4"),
     ("distributed", "spikefit[dask]", "batches on a Dask cluster"),
+    ("aiohttp", "spikefit[remote]", "recordings at https:// addresses"),
+    ("s3fs", "spikefit[s3]", "recordings at s3:// addresses"),
+    ("zarr", "spikefit[zarr]", "NWB in a Zarr folder"),
+    ("elephant", "spikefit[gpfa]", "GPFA beside the other baselines of a latent model"),
     ("sklearn", "scikit-learn", "the reference fits of the benchmarks"),
 )
 

@@ -409,6 +409,13 @@ FLAGS = (
     ),
     Flag(
         section="batch",
+        name="spread",
+        help="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
+        default_text="false",
+        is_switch=True,
+    ),
+    Flag(
+        section="batch",
         name="jobs",
         help="Jobs at a time; where not given, one per GPU, else one per core (Slurm: as many as it gives).",
         metavar="N",

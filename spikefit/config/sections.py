@@ -231,6 +231,21 @@ class ChecksConfig(Section):
     outlier_rate_factor: NotAFlag[float] = Field(
         default=100.0, gt=1, description="Warn of units that fire this many times above the median unit."
     )
+    max_repeated_share: NotAFlag[float] = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Warn where more than this share of all spikes stands at the very time of the spike before.",
+    )
+    min_time_s: NotAFlag[float] = Field(
+        default=0.0,
+        description="Warn of spikes before this time, in seconds, where the file does not say that it was recording then.",
+    )
+    unix_time_s: NotAFlag[float] = Field(
+        default=1e8,
+        gt=0,
+        description="Times above this many seconds (as UNIX time, in 1973) count from a date, not from the start of a recording.",
+    )
     identical_share: NotAFlag[float] = Field(
         default=0.9,
         gt=0,
@@ -316,6 +331,10 @@ class BatchConfig(Section):
     )
     executor: Literal["local", "dask", "slurm"] = Field(
         default="local", description="Where jobs run: on this computer, a Dask cluster or Slurm."
+    )
+    spread: bool = Field(
+        default=False,
+        description="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
     )
     jobs: Annotated[int | None, Hint("N")] = Field(
         default=None,

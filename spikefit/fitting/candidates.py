@@ -100,9 +100,12 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
     if max(out.asked) > 0 and problem.common_drive is not None:
         # Hidden units start from what couplings alone leave unexplained.
         out.plain = fit_observed(problem, problem.split.train, hooks, None, common_drive=False)
-    for n_hidden in sorted({h for h in out.asked if h > 0}):
-        out.trained[n_hidden] = train_candidate(problem, n_hidden, *out.plain, hooks)
-        out.nats[n_hidden] = poglm_nats(out.trained[n_hidden].scored, heldout)
+    with_hidden = sorted({h for h in out.asked if h > 0})
+    trained = hooks.spread(
+        "hidden", lambda n_hidden: train_candidate(problem, n_hidden, *out.plain, hooks), with_hidden
+    )
+    out.trained = dict(zip(with_hidden, trained, strict=True))
+    out.nats |= {n_hidden: poglm_nats(candidate.scored, heldout) for n_hidden, candidate in out.trained.items()}
     return out
 
 

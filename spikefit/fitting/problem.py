@@ -27,6 +27,7 @@ from spikefit.models.basis import make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
 from spikefit.pair_rules import PairRule, pair_tables
+from spikefit.pieces import Spread, one_by_one
 from spikefit.spikes import Counts
 
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
@@ -82,6 +83,7 @@ class Hooks:
         resume: go on from the checkpoints in the folder, where there are some.
         stop: raises when the run shall stop; called between epochs, after a checkpoint has been written.
         should_stop: whether the run shall stop.
+        spread: does the independent pieces of the fit; see `spikefit.pieces`.
     """
 
     stage: Callable[[str, float | None], None] = lambda stage, total: None
@@ -92,6 +94,7 @@ class Hooks:
     resume: bool = False
     should_stop: Callable[[], bool] = lambda: False
     stop: Callable[[], None] = lambda: None
+    spread: Spread = one_by_one
     last_checkpoint: float = field(default_factory=time.monotonic)
 
 

@@ -48,7 +48,7 @@ def any_of(flag: bool) -> bool:
     return bool(told)
 
 
-def own_share(which: Int[Tensor, " window"]) -> Int[Tensor, " window"]:
+def own_share(which: Int[Tensor, " window"]) -> Int[Tensor, " own_window"]:
     """The windows that this process computes."""
     rank, size = place()
     return which[rank::size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from spikefit.covariates import Covariates
 from spikefit.errors import RecordingError, UsageError, did_you_mean
 from spikefit.intervals import Intervals
-from spikefit.loaders.checks import CheckLimits, check_numbers, check_whole_numbers
+from spikefit.loaders.checks import CheckLimits, check_numbers, check_whole_numbers, named
 from spikefit.loaders.doubts import doubts_about
 from spikefit.loaders.observed import settle_intervals
 from spikefit.loaders.raw import RawRecording, SourceFile, in_seconds
@@ -67,6 +68,8 @@ def assemble(
     # Times that are not seconds are found out before their intervals are judged: one fault, one message.
     if time_unit is None:
         check_whole_numbers(_whole(raw, path, None), limits, name)
+    if raw.unit_intervals is None and t_start_s is None:
+        warnings += _before_the_start(raw, limits.min_time_s)
     intervals_s = settle_intervals(raw, name, t_start_s=t_start_s, t_stop_s=t_stop_s, clip=clip, warnings=warnings)
     if not raw.times.size:
         raise RecordingError(
@@ -174,6 +177,21 @@ def _doubtful_epochs(trains: SpikeTrains) -> list[str]:
     return [
         f"{'epochs' if len(outside) > 1 else 'the epoch'} {shown} {'lie' if len(outside) > 1 else 'lies'} wholly outside the "
         f"recording ({trains.t_start_s:.6g} s to {trains.t_stop_s:.6g} s)."
+    ]
+
+
+def _before_the_start(raw: RawRecording, start_s: float) -> list[str]:
+    early = [
+        (row, int(np.count_nonzero(train < start_s)), float(train[0]))
+        for row, (a, b) in enumerate(itertools.pairwise(raw.offsets.tolist()))
+        if (train := raw.times[a:b]).size and train[0] < start_s
+    ]
+    if not early:
+        return []
+    return [
+        f"{sum(n for _, n, _ in early)} spikes of {named(raw.unit_ids, [row for row, _, _ in early])} lie before {start_s:g} s "
+        f"(the first at {min(first for *_, first in early):.6g} s): if the recording started at {start_s:g} s, pass "
+        f"--t-start {start_s:g} --clip."
     ]
 
 

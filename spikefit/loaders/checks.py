@@ -33,6 +33,15 @@ class CheckLimits(Protocol):
     def outlier_rate_factor(self) -> float: ...
 
     @property
+    def max_repeated_share(self) -> float: ...
+
+    @property
+    def min_time_s(self) -> float: ...
+
+    @property
+    def unix_time_s(self) -> float: ...
+
+    @property
     def identical_share(self) -> float: ...
 
     @property
@@ -159,6 +168,7 @@ def suspected_unit(trains: SpikeTrains) -> tuple[str, str]:
         1e3: ("milliseconds", "ms"),
         3e4: ("samples of an amplifier", "samples@30000 (with the sampling rate in Hz)"),
         1e6: ("microseconds", "us"),
+        60.0: ("frames of a screen or a camera", "samples@60 (with the frame rate in Hz)"),
     }
     return candidates[min(candidates, key=distance)]
 

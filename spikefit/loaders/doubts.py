@@ -9,9 +9,6 @@ from spikefit.loaders.checks import CheckLimits, duration_text, named, span_and_
 from spikefit.loaders.copies import doubts_about_copies
 from spikefit.spikes import SpikeTrains
 
-# Times above this many seconds (the year 1973 as UNIX time) count from a date, not from the start of a recording.
-UNIX_EPOCH_S = 1e8
-
 
 def doubts_about(trains: SpikeTrains, limits: CheckLimits, *, unit_was_given: bool) -> list[str]:
     """Sentences on what is usable but odd, the gravest first.
@@ -61,7 +58,7 @@ def _doubts_about_time(trains: SpikeTrains, limits: CheckLimits) -> list[str]:
             f"the median unit fires {median_hz:.3g} times per second, more than neurons can: "
             "are the times minutes, or the units not sorted neurons?"
         )
-    if trains.n_spikes and float(trains.spike_times_s.max()) > UNIX_EPOCH_S:
+    if trains.n_spikes and float(trains.spike_times_s.max()) > limits.unix_time_s:
         found.append("the times seem to count from 1970 (UNIX time), not from the start of the recording.")
     return found + _doubts_about_lone_spikes(trains, limits)
 
@@ -120,7 +117,7 @@ def _doubts_about_intervals(trains: SpikeTrains, limits: CheckLimits) -> list[st
         if short / gaps.size > limits.max_refractory_share and short > 1:
             violating.append((short / gaps.size, row))
     found = []
-    if repeated:
+    if n_repeated > limits.max_repeated_share * trains.n_spikes:
         found.append(
             f"{n_repeated} spikes stand at the very time of the spike before, in {named(trains.unit_ids, repeated)}."
         )

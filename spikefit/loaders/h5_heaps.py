@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from spikefit.errors import RecordingError
+from spikefit.loaders.raw import SourceFile
 
 SIGNATURE = b"GCOL\x01"
 HEADER_BYTES = 16
@@ -34,27 +36,42 @@ def check_heaps(path: Path) -> None:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         place = content.find(SIGNATURE)
         while place >= 0:
-            if not _is_walkable(content, place):
-                raise RecordingError(
-                    f"{path.name}: the texts stored {place} bytes into the file are damaged.",
-                    hint="copy it again from where it was recorded",
-                )
+            check_heap(lambda start, n: content[start : start + n], size, place, path)
             place = content.find(SIGNATURE, place + len(SIGNATURE))
 
 
-def _is_walkable(content: mmap.mmap, start: int) -> bool:
+def check_heap(read_at: Callable[[int, int], bytes], size: int, place: int, path: SourceFile) -> None:
+    """Look through one heap.
+
+    Args:
+        read_at: gives so many bytes from a place in the file, fewer where it ends.
+        size: of the file, in bytes.
+        place: where the signature of the heap stands.
+        path: the file.
+
+    Raises:
+        RecordingError: if it would keep HDF5 busy for ever.
+    """
+    if not _is_walkable(read_at, size, place):
+        raise RecordingError(
+            f"{path.name}: the texts stored {place} bytes into the file are damaged.",
+            hint="copy it again from where it was recorded",
+        )
+
+
+def _is_walkable(read_at: Callable[[int, int], bytes], size: int, start: int) -> bool:
     """Whether adding up the sizes of the objects in a collection leads to its end."""
-    if start + HEADER_BYTES > len(content):
+    if start + HEADER_BYTES > size:
         return True
-    (size,) = struct.unpack_from("<Q", content, start + 8)
+    (length,) = struct.unpack("<Q", read_at(start + 8, 8))
     # Of another size it is no collection (the signature may stand in other data by chance), or HDF5 refuses it itself.
-    if not SMALLEST_COLLECTION <= size <= len(content) - start:
+    if not SMALLEST_COLLECTION <= length <= size - start:
         return True
-    place, end = start + HEADER_BYTES, start + size
+    place, end = start + HEADER_BYTES, start + length
     while place + OBJECT_HEADER_BYTES <= end:
-        index, _, _, length = struct.unpack_from("<HHIQ", content, place)
+        index, _, _, stored = struct.unpack("<HHIQ", read_at(place, OBJECT_HEADER_BYTES))
         # The last object, number 0, is the free space; its size includes its header.
-        needed = length if index == 0 else OBJECT_HEADER_BYTES + (length + 7) // 8 * 8
+        needed = stored if index == 0 else OBJECT_HEADER_BYTES + (stored + 7) // 8 * 8
         if needed == 0 or place + needed > end:
             return False
         place += needed

@@ -139,9 +139,22 @@ def from_labels(
     sorted_times = np.asarray(times, dtype=np.float64)[order]
     for a, b in itertools.pairwise(offsets):
         train = sorted_times[a:b]
-        if np.any(train[1:] < train[:-1]):
+        # A list in any order is put in order; where a clock seems to have started again it is left for the checks to refuse.
+        if np.any(train[1:] < train[:-1]) and not clock_restarts(train):
             train.sort()
     return sorted_times, offsets
+
+
+def clock_restarts(train: NDArray[np.float64]) -> bool:
+    """Whether times run forward in stretches that begin again early, as those of trials or of a second session do.
+
+    In a list in no order, half of the steps lead back; in one that is nearly in order, steps back are short.
+    """
+    if train.size < 50:
+        return False
+    steps = np.diff(train)
+    back = -steps[steps < 0]
+    return bool(0 < back.size <= 0.35 * train.size and np.median(back) >= 0.3 * np.ptp(train))
 
 
 def unique_ids(names: Sequence[str], warnings: list[str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from spikefit.addresses import name_of_recording, scheme_of, without_credentials
 from spikefit.errors import RecordingError, UsageError
+from spikefit.loaders.h5_heaps import SIGNATURE, check_heap
 
 SCHEMES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs"}
 BLOCK_BYTES = 2**20
@@ -235,6 +236,7 @@ class _Blocks(io.RawIOBase):
         super().__init__()
         self._file, self._at = file, 0
         self._memory: OrderedDict[int, bytes] = OrderedDict()
+        self._checked: set[int] = set()
         self._folder = _folder_for(file)
 
     def readable(self) -> bool:
@@ -272,6 +274,7 @@ class _Blocks(io.RawIOBase):
         while number <= last:
             known = self._known(number)
             if known is not None:
+                self._check(number, known)
                 yield number, known
                 number += 1
                 continue
@@ -283,8 +286,36 @@ class _Blocks(io.RawIOBase):
             for k in range(number, behind):
                 block = content[(k - number) * BLOCK_BYTES : (k - number + 1) * BLOCK_BYTES]
                 self._keep(k, block)
+                self._check(k, block)
                 yield k, block
             number = behind
+
+    def _check(self, number: int, content: bytes) -> None:
+        """Look at the heaps of texts that begin in a block, before HDF5 sees them: damaged ones keep it busy for ever."""
+        if number in self._checked:
+            return
+        self._checked.add(number)
+        start, overlap = number * BLOCK_BYTES, len(SIGNATURE) - 1
+        # A signature may begin in this block and end in the next, so that one is asked for its first bytes.
+        ending = self._at_place(start + len(content), overlap) if content[-overlap:].rfind(SIGNATURE[:1]) >= 0 else b""
+        look = content + ending
+        place = look.find(SIGNATURE)
+        while place >= 0:
+            check_heap(self._at_place, self._file.size, start + place, self._file)
+            place = look.find(SIGNATURE, place + len(SIGNATURE))
+
+    def _at_place(self, start: int, n_bytes: int) -> bytes:
+        """Some bytes of the file, through the blocks, whatever heaps are in these."""
+        found, stop = b"", min(start + n_bytes, self._file.size)
+        while start < stop:
+            number = start // BLOCK_BYTES
+            content = self._known(number)
+            if content is None:
+                content = self._file.fetch(number * BLOCK_BYTES, min((number + 1) * BLOCK_BYTES, self._file.size))
+                self._keep(number, content)
+            piece = content[start - number * BLOCK_BYTES :][: stop - start]
+            found, start = found + piece, start + len(piece)
+        return found
 
     def _known(self, number: int) -> bytes | None:
         if number in self._memory:

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,18 @@ def test_doctor_tells_versions_devices_and_what_is_missing(invoke, monkeypatch):
     assert "self-test: passed: a fit of 8 simulated units agrees with the known connections to r = 0.94 in 1.0 s" in out
     assert "optional, not installed: no-such-package, for nothing at all: pip install no-such-package" in out
     assert "CPU threads" in out
+
+
+def test_doctor_knows_every_package_that_the_installation_names():
+    import tomllib
+
+    from spikefit.cli.doctor import EXTRAS, PACKAGES
+
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {re.split(r"[<>=!~; \[]", text, maxsplit=1)[0] for text in project["dependencies"]}
+    extras = {f"spikefit[{name}]" for name in project["optional-dependencies"].keys() - {"test", "bench", "docs"}}
+    assert needed == set(PACKAGES) - {"spikefit"}
+    assert extras <= {package for _, package, _ in EXTRAS}
 
 
 def test_doctor_ends_with_1_where_something_needed_is_missing(invoke, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from spikefit.config import ChecksConfig
+from spikefit.errors import RecordingError
 from spikefit.loaders import read
 from spikefit.loaders.checks import suspected_unit
 from spikefit.loaders.copies import shared_pairs
@@ -130,3 +131,53 @@ def test_doubts_are_sentences(recordings: Path) -> None:
     for name, warning in sentences(recordings):
         assert warning.endswith("."), name
         assert str(recordings) not in warning
+
+
+def test_thresholds_of_repeated_times_and_dates() -> None:
+    train = np.sort(np.concatenate([apart(200), apart(200)[:3]]))
+    trains = SpikeTrains.from_trains({"a": train, "b": apart(200, 1)})
+    assert doubts(trains, max_repeated_share=0.01) == []
+    late = SpikeTrains.from_trains({"a": 2e8 + apart(200), "b": 2e8 + apart(200, 1)})
+    assert any("count from 1970" in text for text in doubts(late))
+    assert not any("count from 1970" in text for text in doubts(late, unix_time_s=1e9))
+
+
+def test_times_before_zero(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, a=apart(200) - 3, b=apart(200, 1))
+    (found,) = [text for text in read(path).warnings if "before 0 s" in text]
+    n = int(np.count_nonzero(apart(200) < 3))
+    assert found.startswith(f"{n} spikes of 'a' lie before 0 s (the first at -")
+    assert found.endswith("pass --t-start 0 --clip.")
+    assert not any("before" in text for text in read(path, checks=ChecksConfig(min_time_s=-5)).warnings)
+    clipped = read(path, t_start_s=0, clip=True)
+    assert clipped.t_start_s == 0
+    assert not any("before 0 s" in text for text in clipped.warnings)
+
+
+def test_frames_are_told_from_milliseconds() -> None:
+    for per_second, word in ((60.0, "frames"), (1000.0, "milliseconds"), (30_000.0, "samples")):
+        trains = SpikeTrains.from_trains([np.round(apart(400, k, mean_s=0.35) * per_second) for k in range(4)])
+        assert word in suspected_unit(trains)[0], per_second
+
+
+@pytest.mark.parametrize("kind", ["restart", "trials", "any order", "nearly in order"])
+def test_clocks_that_start_again_in_a_list_of_spikes(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(3)
+    if kind == "restart":
+        times = np.concatenate([apart(300, 1), apart(300, 2)])
+    elif kind == "trials":
+        times = np.concatenate([np.sort(rng.uniform(0, 2, 8)) for _ in range(40)])
+    else:
+        times = apart(600, 1)
+        if kind == "any order":
+            times = rng.permutation(times)
+        else:
+            times[10:12] = times[11], times[10]
+    path = tmp_path / "a.csv"
+    path.write_text("time,unit\n" + "".join(f"{t!r},{k % 2}\n" for k, t in enumerate(times.tolist())))
+    if kind in ("any order", "nearly in order"):
+        assert read(path)["0"].tolist() == sorted(times[::2].tolist())
+        return
+    with pytest.raises(RecordingError, match="spike times in column 1 go back at"):
+        read(path)

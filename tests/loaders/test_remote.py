@@ -172,6 +172,24 @@ def test_the_oldest_blocks_make_room(server: Server, tmp_path: Path, monkeypatch
     assert len(list((tmp_path / "cache/spikefit/blocks").iterdir())) == 1
 
 
+@pytest.mark.parametrize("split", [False, True])
+def test_damaged_heaps_of_texts_are_found_before_hdf5_hangs_on_them(
+    server: Server, nwb_file: Build, monkeypatch: pytest.MonkeyPatch, split: bool
+) -> None:
+    """Read as it is, such a file keeps HDF5 in a loop that nothing can stop."""
+    content = bytearray(nwb_file(columns={"quality": ["good", "mua", "good"]}, name="texts.nwb").read_bytes())
+    place = content.find(b"GCOL\x01")
+    assert place > 0
+    server.content = bytes(content)
+    if split:  # the signature begins in one block and ends in the next
+        size = next(n for n in range(600, 6000) if place % n == n - 2)
+        monkeypatch.setattr(remote, "BLOCK_BYTES", size)
+    assert read(server.address).unit_columns["quality"].tolist() == ["good", "mua", "good"]
+    content[place + 16 : place + 32] = bytes(16)  # an object of no size
+    server.content, server.etag = bytes(content), '"two"'
+    refused(server.address, f"the texts stored {place} bytes into the file are damaged")
+
+
 def refused(address: str, words: str, kind: type[Exception] = RecordingError) -> None:
     with pytest.raises(kind, match=words) as caught:
         read(address)

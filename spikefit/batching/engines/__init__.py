@@ -19,7 +19,9 @@ TICK_S = 0.2
 class Watch(Protocol):
     """What an engine reports to and is told by."""
 
-    stop: int
+    @property
+    def stop(self) -> int:
+        """What is asked: 0 to go on, 1 to stop behind a checkpoint, 2 to end at once."""
 
     def started(self, name: str) -> None:
         """A job was given to a worker."""

@@ -20,7 +20,7 @@ from spikefit.batching.jobs import Job
 from spikefit.batching.outcome import Outcome, from_dict
 from spikefit.batching.places import Places, read_json, write_json
 from spikefit.config import Config
-from spikefit.errors import DeviceError, SpikefitError
+from spikefit.errors import DeviceError, SpikefitError, UsageError
 from spikefit.files import write_text
 
 ASK_EVERY_S = 10.0
@@ -120,6 +120,11 @@ def prepare_script(out: str | Path, jobs: Sequence[Job], config: Config, *, over
     """
     from spikefit.batching.run import prepared
 
+    if config.batch.spread:
+        raise UsageError(
+            "--spread submits the shares of the fits first and the fits when those have ended; a script cannot.",
+            hint="leave --spread out, or let `spikefit batch` submit",
+        )
     places, orders = prepared(out, jobs, overwrite=overwrite)
     commands = write_script(places, orders, config)
     print("submit it with:", file=sys.stderr)

@@ -28,7 +28,9 @@ while [ "$heard" = yes ]; do  # a signal ends `wait` before the fit has ended
     code=$?
 done
 
-# 75: a checkpoint is there, start me again. Slurm itself requeues what it pre-empts.
+# 75: a checkpoint is there, start me again. 128 + USR1: the warning came while libraries were loading, so nothing has
+# begun and nothing is lost. Slurm itself requeues what it pre-empts.
+[ "$code" -eq "$((128 + $(kill -l USR1)))" ] && code=75
 if [ "$code" -eq 75 ] && [ "$cancelled" = no ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "$requeues" ]; then
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
 fi
