@@ -47,6 +47,7 @@ def train_candidate(
         posterior=settings.posterior,
         n_restarts=settings.restarts,
         n_covariates=problem.n_covariates,
+        posterior_depth=settings.posterior_depth,
         n_coupling_functions=problem.n_coupling_functions,
     )
     train = problem.windows(problem.split.train, CORE_BINS)
@@ -89,7 +90,7 @@ def train_candidate(
         stopping = hooks.should_stop()
         due = time.monotonic() - hooks.last_checkpoint >= hooks.checkpoint_every_s
         # A finished candidate is kept too: a run over several resumes at the next one.
-        if path is not None and (stopping or due or values["phase"] == "done"):
+        if path is not None and hooks.keeps_checkpoints and (stopping or due or values["phase"] == "done"):
             save_checkpoint(path, tensors, values, problem.identity)
             hooks.last_checkpoint = time.monotonic()
         if stopping:
