@@ -71,7 +71,7 @@ def run_shares(engine: Engine, places: Places, orders: Sequence[Order], conducto
         orders: of the jobs; those that were cut are changed so that they resume.
         conductor: of the batch.
     """
-    cut = [(order, shares) for order in orders if (shares := shares_of(order))]
+    cut = [(order, stages) for order in orders if (stages := shares_of(order))]
     for order, _ in cut:
         if not order["resume"]:  # whatever lies there is of another fit
             for stale in (places.result(order["job"]["name"]) / "checkpoints").rglob("*.safetensors"):
@@ -79,7 +79,7 @@ def run_shares(engine: Engine, places: Places, orders: Sequence[Order], conducto
         order["resume"] = True
     watch = ShareWatch(conductor)
     # Stage after stage of all jobs: what comes behind needs what came before.
-    for place in range(max((len(shares) for _, shares in cut), default=0)):
+    for place in range(max((len(stages) for _, stages in cut), default=0)):
         shares = [share for _, stages in cut if place < len(stages) for share in stages[place]]
         for share in shares:
             for left in (places.outcome(share["job"]["name"]), places.job_events(share["job"]["name"])):
