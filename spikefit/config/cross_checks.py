@@ -75,6 +75,14 @@ def contradictions(config: Config) -> list[Contradiction]:
                 "as it is; with the posterior forward-self a spike changes it; take eat-cubic, gsm or score",
             )
         )
+    if estimator == "exact" and config.model.count_law == "negative-binomial" and config.model.hidden != 0:
+        found.append(
+            Contradiction(
+                ("estimator", "count_law"),
+                "the exact estimator adds up what one more hidden spike does to Poisson counts; with negative-binomial ones take "
+                "eat-cubic, gsm or score",
+            )
+        )
     start_s, stop_s = config.recording.t_start, config.recording.t_stop
     if start_s is not None and stop_s is not None and start_s >= stop_s:
         found.append(

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
-from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
+from spikefit.fitting.glm import GLMFit, dispersion_of, fit_glm, glm_log_likelihood
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
-from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.problem import NEGATIVE_BINOMIAL, Hooks, Problem
 from spikefit.fitting.uncertainty import errors_of_fit
 from spikefit.models.coupling import filters_from_weights
 from spikefit.models.own_history import may_use
+
+MOST_DISPERSION_ROUNDS = 6
+SAME_DISPERSION = 0.02  # in its logarithm, from one round to the next; its own standard error is far larger
 
 
 def fit_observed(
@@ -57,7 +60,16 @@ def fit_observed(
             hooks.stop()
 
     ridge, free = weight_rules(problem, design, problem.ridge * share)
-    fit = fit_glm(design, ridge=ridge, free=free, link=problem.settings.link, start=start, on_iteration=tell)
+    link = problem.settings.link
+    known = None if start is None else start.dispersion
+    fit = fit_glm(design, ridge=ridge, free=free, link=link, start=start, on_iteration=tell, dispersion=known)
+    if problem.settings.count_law == NEGATIVE_BINOMIAL:
+        for _ in range(MOST_DISPERSION_ROUNDS):
+            alpha = dispersion_of(design, fit, link=link)
+            known = fit.dispersion
+            if known is not None and bool(((alpha / known).log().abs() < SAME_DISPERSION).all()):
+                break
+            fit = fit_glm(design, ridge=ridge, free=free, link=link, start=fit, on_iteration=tell, dispersion=alpha)
     return design, fit
 
 
@@ -124,6 +136,8 @@ def glm_outcome(
         }
     if problem.n_covariates:
         parameters["covariate_weights"] = fit.weights[:, -problem.n_covariates :].cpu().numpy()
+    if fit.dispersion is not None:
+        parameters["dispersion"] = fit.dispersion.cpu().numpy()
     objective = np.array(fit.objective) / n_bins - problem.factorials_per_bin
     return FittedNetwork(
         parameters=parameters,
