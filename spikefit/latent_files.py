@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikefit import plots
 from spikefit.files import replacing
 from spikefit.report.latents import write_latents_report
 from spikefit.results.documents import to_json
 from spikefit.results.latents import (
+    DEAD_NATS_PER_BIN,
     LATENTS_FILE,
-    PASS_BINS,
     Latents,
     latents_bytes,
     lifetime_sparsity,
+    mean_divergence,
     population_sparsity,
 )
 from spikefit.results.saving import generator, now_utc
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A latent that says less than this about a bin has gone back to its prior.
-DEAD_NATS_PER_BIN = 1e-3
 EXAMPLE_BINS = 300
 EXAMPLE_UNITS = 6
 
@@ -103,7 +101,7 @@ def to_latents(
         "decoder_weights": network.decoder.weights().cpu().numpy(),
         "kernels": kernels,
         "kernel_lag_s": model.bin_width_s * np.arange(-reach, reach + 1),
-        "divergence": _divergence(expected, prior),
+        "divergence": mean_divergence(expected, prior),
         "lifetime_sparsity": lifetime_sparsity(expected),
     }
     if draws:
@@ -135,14 +133,15 @@ def score_of_fit(
     Returns:
         Plain values, and sentences.
     """
-    from spikefit.diagnostics.latent_scores import bounds, choose_heldout_units, co_smoothing_readout, reconstruction
+    from spikefit.diagnostics import latent_scores as scores
+    from spikefit.diagnostics.cosmoothing import quartiles
     from spikefit.fitting.pvae.folds import take
 
     heldout = take(counts, fitted.ranges.heldout)
     whole = model.network.observation.whole_counts
     divergence = latents.arrays["divergence"]
     dead = int((divergence < DEAD_NATS_PER_BIN).sum())
-    found = bounds(model.network, heldout, seed=seed)
+    found = scores.bounds(model.network, heldout, seed=seed)
     metrics: dict[str, Any] = {
         "heldout_elbo_per_bin": found["elbo_per_bin"],
         "heldout_iwae_per_bin": found["iwae_per_bin"],
@@ -151,6 +150,7 @@ def score_of_fit(
         "n_units": counts.n_units,
         "n_latents": len(divergence),
         "n_active_latents": len(divergence) - dead,
+        "lifetime_sparsity": float(np.median(latents.arrays["lifetime_sparsity"])),
         "population_sparsity": population_sparsity(latents.expected_count),
         "n_bins": counts.n_bins,
         "n_heldout_bins": heldout.n_bins,
@@ -159,9 +159,17 @@ def score_of_fit(
         "fit_s": fitted.fit_s,
     }
     if whole:
-        units = choose_heldout_units(range(counts.n_units), seed=seed)
-        metrics["bits_per_spike"] = reconstruction(model.network, heldout, shown=None).pooled
-        metrics["co_bps"] = co_smoothing_readout(model.network, fitted.ranges.of(counts), units).co_bps.pooled
+        units = scores.choose_heldout_units(range(counts.n_units), seed=seed)
+        co = scores.co_smoothing_readout(model.network, fitted.ranges.of(counts), units).co_bps
+        fano = scores.fano_factors(model.network, heldout, seed=seed)
+        metrics |= {
+            "bits_per_spike": scores.reconstruction(model.network, heldout, shown=None).pooled,
+            "co_bps": co.pooled,
+            "co_bps_quartiles": quartiles(co),
+            "co_bps_decoder": scores.co_smoothing(model.network, heldout, units).pooled,
+            "fano_factor_data": fano["data"],
+            "fano_factor_model": fano["model"],
+        }
     notes = []
     if dead:
         notes.append(
@@ -232,15 +240,6 @@ def write_latents(latents: Latents, path: Path) -> None:
             from spikefit.exporters.latents_nwb import write_nwb
 
             write_nwb(latents, scratch)
-
-
-def _divergence(expected: NDArray[np.float32], prior: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What each latent says in the mean, nats per bin."""
-    total = np.zeros(len(prior))
-    for start in range(0, len(expected), PASS_BINS):
-        ratio = expected[start : start + PASS_BINS] / prior
-        total += (prior * (1 - ratio + ratio * np.log(ratio))).sum(axis=0, dtype=np.float64)
-    return total / len(expected)
 
 
 def _bytes(latents: Latents) -> bytes:

@@ -97,7 +97,10 @@ def draw(pairs: tuple[np.ndarray, np.ndarray], planes: list[np.ndarray], out: st
     for place, name, points in zip(axes[1:], ("sleep", "wake"), planes, strict=True):
         edge = 1.05 * np.quantile(np.abs(np.concatenate(planes)), 0.998)
         place.hist2d(*points.T, bins=60, range=[[-edge, edge]] * 2, cmap="Blues")
-        place.set(title=f"{name}, on the plane of sleep", xticks=[], yticks=[], aspect="equal")
+        place.set(
+            title=f"{name}, on the plane of sleep", xlabel="first axis of sleep", xticks=[], yticks=[], aspect="equal"
+        )
+    axes[1].set_ylabel("second axis of sleep")
     figure.savefig(out, dpi=110)
 
 

@@ -83,6 +83,29 @@ def contradictions(config: Config) -> list[Contradiction]:
                 "eat-cubic, gsm or score",
             )
         )
+    moves = config.fit.significance in ("jitter", "shift", "trials")
+    hidden = config.model.hidden
+    if moves and hidden != "auto" and min(hidden if isinstance(hidden, tuple) else (hidden,)) > 0:
+        found.append(
+            Contradiction(
+                ("significance", "hidden"),
+                f"surrogates ({config.fit.significance}) are refits without hidden units, and all fits here would have some; take null, or 0 hidden units",
+            )
+        )
+    if config.fit.long_lags == "on" and config.fit.significance != "null":
+        found.append(
+            Contradiction(
+                ("long_lags", "significance"),
+                f"long_lags counts what the test null calls where nothing is, and significance is {config.fit.significance}",
+            )
+        )
+    if config.model.count_law == "negative-binomial" and (moves or config.fit.long_lags == "on"):
+        found.append(
+            Contradiction(
+                ("count_law", "significance" if moves else "long_lags"),
+                "surrogates and couplings at long lags are refits with Poisson counts; with negative-binomial ones leave them away",
+            )
+        )
     start_s, stop_s = config.recording.t_start, config.recording.t_stop
     if start_s is not None and stop_s is not None and start_s >= stop_s:
         found.append(

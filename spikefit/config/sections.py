@@ -189,9 +189,24 @@ class FitConfig(Section):
         lt=0.9,
         description="Share of the recording, in blocks, that no fit sees and every fit is scored on.",
     )
-    significance: Literal["null", "none"] = Field(
+    folds: Annotated[int, Hint("K")] = Field(
+        default=1,
+        ge=1,
+        le=50,
+        description="Choose among numbers of hidden units by blocked cross-validation in K folds of the training bins; 1 chooses by the held-out blocks.",
+    )
+    significance: Literal["null", "jitter", "shift", "trials", "none"] = Field(
         default="null",
-        description="How edges are tested, without hidden units: null reads from the pairs what no edge looks like.",
+        description="How edges are tested: null reads from the pairs what no edge looks like; jitter, shift and trials refit, without hidden "
+        "units, recordings whose spikes were moved.",
+    )
+    surrogates: Annotated[int, Hint("N")] = Field(
+        default=100, ge=20, le=100_000, description="Recordings with moved spikes that are refitted for such a test."
+    )
+    long_lags: OnOff = Field(
+        default="off",
+        description="Also fit couplings at lags too long for a synapse (from three windows back) and count what the test calls there, as a control; "
+        "without hidden units.",
     )
     max_epochs: Annotated[int, Hint("N")] = Field(
         default=200, ge=1, description="Most passes over the recording; the fit stops earlier once it has converged."

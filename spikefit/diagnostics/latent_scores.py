@@ -24,6 +24,7 @@ from spikefit.diagnostics.readout import RIDGES, decode, fit_poisson_readout
 from spikefit.fitting.pvae.apply import encode, generate, heldout_bound, predict
 from spikefit.fitting.pvae.folds import Folds, take
 from spikefit.models.pvae import PVAE
+from spikefit.results.latents import DEAD_NATS_PER_BIN, lifetime_sparsity, mean_divergence, population_sparsity
 from spikefit.spikes import Counts
 
 Floats = NDArray[np.floating[Any]]
@@ -179,6 +180,23 @@ def fano_factors(model: PVAE, heldout: Counts, *, seed: int) -> dict[str, float]
         "window_s": window * heldout.bin_width_s,
         "data": float(np.nanmedian(fano_factor(heldout, window))),
         "model": float(np.nanmedian(fano_factor(drawn, window))),
+    }
+
+
+def activity(model: PVAE, heldout: Counts, *, shown: list[bool] | None) -> dict[str, Any]:
+    """How many latents say something in the held-out bins, and how sparse they are.
+
+    Returns:
+        `n_latents`, `n_active_latents`, `lifetime_sparsity` (median over the active ones) and `population_sparsity`.
+    """
+    expected = encode(model, heldout, present=shown)
+    alive = mean_divergence(expected, model.log_prior.detach().exp().cpu().numpy()) >= DEAD_NATS_PER_BIN
+    lifetime = lifetime_sparsity(expected)[alive]
+    return {
+        "n_latents": len(alive),
+        "n_active_latents": int(alive.sum()),
+        "lifetime_sparsity": float(np.median(lifetime)) if alive.any() else float("nan"),
+        "population_sparsity": population_sparsity(expected),
     }
 
 

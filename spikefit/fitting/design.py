@@ -222,6 +222,10 @@ class Design:
                 self._cache[key] = features, targets
             yield features, targets
 
+    def spans(self) -> list[tuple[int, int, Tensor | None]]:
+        """Of every block its first bin, the end of its last, and which bins between are scored (None: all)."""
+        return [(block.start, block.stop, block.scored) for block in self._blocks]
+
     @property
     def n_blocks(self) -> int:
         return len(self._blocks)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
+from spikefit.fitting.how_many import UNITS_PER_HIDDEN
 from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
 from spikefit.fitting.split import Split, only_where, split_bins
 from spikefit.fitting.structure import Structure
@@ -37,7 +38,17 @@ CORE_BINS = 500  # scored bins of a training window; the context beside it is wh
 HELDOUT_CORE_BINS = 2000
 FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
 STEPS_PER_PASS = 20
-NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit"}  # settings that a checkpoint does not depend on
+NOT_IDENTITY = {  # settings that a checkpoint does not depend on
+    "hidden",
+    "hidden_auto",
+    "memory_limit",
+    "folds",
+    "surrogates",
+    "n_surrogates",
+    "surrogates_below",
+    "long_lags",
+    "workers",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,9 @@ class FitSettings:
 
     `ridge` is None where it shall be chosen from the data. `common_drive_s` are the time constants of the common drive;
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
+    fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
+    where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
+    (None: all cores).
     fit without them, and `hidden` is (0,). `memory_limit` is in bytes, None where it shall follow from what is free; it
     changes no number.
     """
@@ -68,7 +82,13 @@ class FitSettings:
     learning_rate: float
     seed: int
     common_drive_s: tuple[float, ...] = ()
+    folds: int = 1
     hidden_auto: bool = False
+    surrogates: str | None = None
+    n_surrogates: int = 0
+    surrogates_below: int = 0
+    long_lags: bool = False
+    workers: int | None = None
     pair_rules: tuple[PairRule, ...] = ()
     count_law: str = "poisson"
     self_basis: str = SAME
@@ -298,7 +318,8 @@ def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.d
 
 def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:
     """What the memory of a fit depends on; `basis` is the shape of the basis, (lag, basis)."""
-    n_hidden = max(settings.hidden)
+    # What auto will try is not known yet, only that it is no more than this.
+    n_hidden = counts.n_units // UNITS_PER_HIDDEN if settings.hidden_auto else max(settings.hidden)
     return FitSize(
         n_units=counts.n_units,
         n_bins=counts.n_bins,

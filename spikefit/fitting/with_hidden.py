@@ -38,8 +38,13 @@ from spikefit.prob.protocol import Estimator
 from spikefit.prob.single import single_spike_estimator
 
 
-def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks) -> Trained:
-    """Train one candidate, from what the fit without hidden units on that design leaves unexplained."""
+def train_candidate(
+    problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks, *, polish: bool = True
+) -> Trained:
+    """Train one candidate, from what the fit without hidden units on that design leaves unexplained.
+
+    Without the polish on all bins the reported model is the scored one.
+    """
     settings = problem.settings
     n_first = n_start(n_hidden)
     model = POGLMNetwork(
@@ -72,6 +77,7 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
             structure=problem.structure,
         ),
         max_epochs=settings.max_epochs,
+        polish=polish,
         seed=settings.seed,
         name_unit=lambda index: [*problem.unit_ids, *(f"hidden-{h}" for h in range(n_first))][index],
     )

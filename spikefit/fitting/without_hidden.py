@@ -6,18 +6,19 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from spikefit.errors import UsageError
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, dispersion_of, fit_glm, glm_log_likelihood
+from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import NEGATIVE_BINOMIAL, Hooks, Problem
+from spikefit.fitting.surrogates import Surrogates, fit_surrogates
 from spikefit.fitting.uncertainty import errors_of_fit
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.coupling import filters_from_weights
-from spikefit.models.own_history import may_use
 
 MOST_DISPERSION_ROUNDS = 6
 SAME_DISPERSION = 0.02  # in its logarithm, from one round to the next; its own standard error is far larger
@@ -73,22 +74,6 @@ def fit_observed(
     return design, fit
 
 
-def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float | Tensor, Tensor | None]:
-    """The penalty of every weight of a design, and which weights may differ from zero (None: all)."""
-    n_functions, free = problem.basis.shape[1], None
-    if problem.n_coupling_functions < n_functions:
-        couplings = may_use(
-            design.n_units, range(design.n_units), n_functions, problem.n_coupling_functions, design.device
-        )
-        free = torch.nn.functional.pad(couplings, (0, design.n_features - design.n_couplings), value=True)
-    if problem.structure is None:
-        return ridge, free
-    structure = problem.structure.to(design.device)
-    allowed = structure.free(design.n_features, n_functions)
-    both = free if allowed is None else allowed if free is None else allowed & free
-    return structure.ridge(ridge, design.n_features, n_functions), both
-
-
 def glm_outcome(
     problem: Problem, on_train: GLMFit, metrics: dict[str, Any], hooks: Hooks, began: float
 ) -> FittedNetwork:
@@ -108,6 +93,7 @@ def glm_outcome(
     errors = errors_of_fit(
         design, fit, basis, ridge=ridge, link=settings.link, free=free, further=problem.covariate_rows
     )
+    surrogates, refused = _surrogates(problem, design, fit, hooks)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -151,4 +137,24 @@ def glm_outcome(
         metrics=metrics,
         history={"step": np.arange(len(objective), dtype=np.float64), "objective": objective},
         notes=notes_on(metrics, fit.converged),
+        surrogates=surrogates,
+        surrogates_refused=refused,
+        long_lags=fit_long_lags(problem, design, fit, hooks) if settings.long_lags else None,
     )
+
+
+def _surrogates(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -> tuple[Surrogates | None, str | None]:
+    """Those that were asked for; with too few units for another test jittered ones, or why there are none."""
+    settings, n_units = problem.settings, design.n_units
+    if n_units < 2:
+        return None, None
+    if settings.surrogates is not None:
+        return fit_surrogates(problem, design, fit, settings.surrogates, settings.n_surrogates, hooks), None
+    if n_units >= settings.surrogates_below:
+        return None, None
+    if settings.count_law == NEGATIVE_BINOMIAL:
+        return None, "surrogates are refits with Poisson counts, and these are negative-binomial"
+    try:
+        return fit_surrogates(problem, design, fit, "jitter", settings.n_surrogates, hooks), None
+    except UsageError as refused:
+        return None, refused.message

@@ -22,6 +22,8 @@ from spikefit.results.schema import About
 LATENTS_FILE = "latents.h5"
 FORMAT, FORMAT_VERSION = "spikefit-latents", 1
 PASS_BINS = 20_000
+# A latent that says less than this about a bin has gone back to its prior.
+DEAD_NATS_PER_BIN = 1e-3
 
 ABOUT: dict[str, About] = {
     "unit_id": About("unit", "1", "units that the model explains, by their ids in the recording"),
@@ -141,6 +143,17 @@ def load_latents(path: Path) -> Latents:
 def _describe(dataset: Any, about: About) -> None:
     for key, text in about._asdict().items():
         dataset.attrs[key] = text
+
+
+def mean_divergence(
+    expected_count: NDArray[np.floating[Any]], prior_count: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """What each latent says about a bin in the mean, in nats: its posterior's divergence from the prior; (latent,)."""
+    total = np.zeros(len(prior_count))
+    for part in _passes(expected_count):
+        ratio = part / prior_count
+        total += (prior_count * (1 - ratio + ratio * np.log(ratio))).sum(axis=0)
+    return total / len(expected_count)
 
 
 def lifetime_sparsity(expected_count: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
