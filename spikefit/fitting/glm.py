@@ -24,6 +24,7 @@ from torch import Tensor
 
 from spikefit.fitting.design import Design
 from spikefit.fitting.own_blocks import OwnBlocks
+from spikefit.fitting.processes import add_up
 from spikefit.fitting.products import Weights
 from spikefit.models.link import LINKS, inverse_link
 from spikefit.models.negative_binomial import Moments, empty_bin, rising
@@ -111,7 +112,7 @@ def fit_glm(
             sure to be convex; from the Poisson optimum it was in all that was tried.
     """
     known = None if start is None else start.spectrum
-    solver = design.within_memory(lambda: Solver(design, ridge, link, free, known, dispersion))
+    solver = Solver(design, ridge, link, free, known, dispersion)
     return solver.run(tolerance_nats, max_iterations, start, on_iteration)
 
 
@@ -119,10 +120,12 @@ def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -
     """Log-likelihood of every unit in nats, summed over the design's bins, without the penalty; counts' factorials included."""
     weights, baseline = fit.weights.to(design.dtype), fit.baseline.to(design.dtype)
 
-    def add_up() -> Tensor:
+    part = design.own_part()
+
+    def sum_up() -> Tensor:
         total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
         arranged, alpha = Weights(weights), fit.dispersion
-        for products, unit, bin_, count in design.spikes():
+        for products, unit, bin_, count in part.spikes():
             expected, _ = LINKS[link](products.drive(arranged, baseline))
             if alpha is None:
                 total -= expected.sum(1, dtype=torch.float64)
@@ -135,21 +138,23 @@ def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -
             total.index_add_(0, unit, at_spikes)
         return total
 
-    return design.within_memory(add_up)
+    total = part.within_memory(sum_up)
+    add_up([total])
+    return total
 
 
 def dispersion_of(design: Design, fit: GLMFit, *, link: str) -> Float[Tensor, " unit"]:
     """The dispersion of every unit that makes its counts likeliest, given what a fit expects; float64."""
     weights, baseline = fit.weights.to(design.dtype), fit.baseline.to(design.dtype)
 
-    def add_up() -> Tensor:
+    def sum_up() -> Tensor:
         moments, arranged = Moments(design.n_units, design.device), Weights(weights)
         for products, unit, bin_, count in design.spikes():
             expected, _ = LINKS[link](products.drive(arranged, baseline))
             moments.add(expected, unit, bin_, count)
         return moments.dispersion()
 
-    return design.within_memory(add_up)
+    return design.within_memory(sum_up)
 
 
 class Solver:
@@ -171,6 +176,7 @@ class Solver:
     ) -> None:
         self.dispersion = dispersion
         self.design, self.ridge, self.link, self.link_name, self.free = design, ridge, LINKS[link], link, free
+        self.part = design.own_part()
         self._prepare(spectrum)
 
     def ridge_of(self, units: Tensor) -> float | Tensor:
@@ -191,7 +197,8 @@ class Solver:
         self.parts = OwnBlocks(d)
         if spectrum is None or spectrum.n_features != d.n_features:
             every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
-            gram, n_seen = d.gram(self.mean, every)
+            gram, n_seen = self.part.within_memory(lambda: self.part.gram(self.mean, every))
+            add_up([gram, n_seen])
             shared, own = self.parts.split(gram / n_seen)
             scales, rotation = torch.linalg.eigh(shared)
             spectrum = Spectrum(scales, rotation, own)
@@ -235,27 +242,8 @@ class Solver:
             or 8 * len(units) * size**2 > MOST_OWN_BYTES
         ):
             return None
-        return d.within_memory(lambda: self._information(params, units, every))
-
-    def _information(self, params: Tensor, units: Tensor, every: int) -> Tensor:
-        """The units' information matrices; (unit, feature + 1, feature + 1)."""
-        d = self.design
-        size = d.n_features + 1
-        weights64, drive64 = params[units, :-1], params[units, -1]
-        offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
-        centre = self.mean.to(d.dtype)[:, None]
-        information = torch.zeros(len(units), size, size, dtype=torch.float64, device=d.device)
-        n_seen = 0
-        for features, _ in d.blocks(every):
-            expected, slope = self.link(torch.addmm(offset, weights64.to(d.dtype), features))
-            root = slope / expected.sqrt()
-            if self.dispersion is not None:
-                root = root / (1 + self.dispersion[units].to(root)[:, None] * expected).sqrt()
-            centred = torch.cat([features - centre, torch.ones_like(features[:1])])
-            for row in range(len(units)):
-                scaled = centred * root[row]
-                information[row] += scaled @ scaled.T
-            n_seen += features.shape[1]
+        information, n_seen = self.part.within_memory(lambda: self._information(params, units, every))
+        add_up([information, n_seen])
         information *= d.n_bins / n_seen
         diagonal = information.diagonal(dim1=1, dim2=2)
         diagonal[:, :-1] += self.ridge_of(units)
@@ -266,26 +254,53 @@ class Solver:
             diagonal += 1 - free
         return information
 
+    def _information(self, params: Tensor, units: Tensor, every: int) -> tuple[Tensor, Tensor]:
+        """The units' Fisher information on some blocks, (unit, feature + 1, feature + 1), and the bins seen."""
+        d = self.design
+        size = d.n_features + 1
+        weights64, drive64 = params[units, :-1], params[units, -1]
+        offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
+        centre = self.mean.to(d.dtype)[:, None]
+        information = torch.zeros(len(units), size, size, dtype=torch.float64, device=d.device)
+        n_seen = 0
+        for features, _ in self.part.blocks(every):
+            expected, slope = self.link(torch.addmm(offset, weights64.to(d.dtype), features))
+            root = slope / expected.sqrt()
+            if self.dispersion is not None:
+                root = root / (1 + self.dispersion[units].to(root)[:, None] * expected).sqrt()
+            centred = torch.cat([features - centre, torch.ones_like(features[:1])])
+            for row in range(len(units)):
+                scaled = centred * root[row]
+                information[row] += scaled @ scaled.T
+            n_seen += features.shape[1]
+        return information, torch.tensor(float(n_seen), dtype=torch.float64, device=d.device)
+
     def evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         """Penalised negative log-likelihood in nats and its gradient, for some units; counts' factorials left out.
 
         `params` is (unit, feature + 1): weights on centred features, then the drive at the mean features.
         """
-        return self.design.within_memory(lambda: self._evaluate(params, units))
+        value, gradient = self.part.within_memory(lambda: self._evaluate(params, units))
+        add_up([value, gradient])
+        weights, ridge = params[:, :-1], self.ridge_of(units)
+        value += 0.5 * (ridge * weights.square()).sum(1)
+        gradient[:, :-1] -= gradient[:, -1:] * self.mean
+        gradient[:, :-1] += ridge * weights
+        return value, self.hold(gradient, units)
 
     def _evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """Without the penalty, on features that are not centred, from this process's part of the bins."""
         d = self.design
         weights64, drive64 = params[:, :-1], params[:, -1]
         weights = weights64.to(d.dtype)
         offset = (drive64 - weights64 @ self.mean).to(d.dtype)
-        ridge = self.ridge_of(units)
-        value = 0.5 * (ridge * weights64.square()).sum(1)
+        value = params.new_zeros(len(params))
         gradient = torch.zeros_like(params)
         row_of = torch.full((d.n_units,), -1, device=d.device)
         row_of[units] = torch.arange(len(units), device=d.device)
         arranged = Weights(weights)
         alpha = None if self.dispersion is None else self.dispersion[units].to(d.dtype)
-        for products, unit, bin_, count in d.spikes():
+        for products, unit, bin_, count in self.part.spikes():
             expected, slope = self.link(products.drive(arranged, offset))
             row = row_of[unit]
             if len(units) < d.n_units:
@@ -304,9 +319,7 @@ class Solver:
             residual[row, bin_] *= 1 - count / at_spikes
             gradient[:, :-1] += products.against(residual).double()
             gradient[:, -1] += residual.sum(1, dtype=torch.float64)
-        gradient[:, :-1] -= gradient[:, -1:] * self.mean
-        gradient[:, :-1] += ridge * weights64
-        return value, self.hold(gradient, units)
+        return value, gradient
 
     def precondition(self, gradient: Tensor, units: Tensor) -> Tensor:
         if self.own is not None:

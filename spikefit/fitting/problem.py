@@ -105,6 +105,7 @@ class Hooks:
         stage: told of a new stage and its length.
         update: told how far it is, with figures.
         checkpoints: folder for checkpoints; None for none.
+        keeps_checkpoints: whether this process writes them; with several, one does and all can read.
         checkpoint_every_s: seconds between two of them.
         resume: go on from the checkpoints in the folder, where there are some.
         stop: raises when the run shall stop; called between epochs, after a checkpoint has been written.
@@ -115,6 +116,7 @@ class Hooks:
     stage: Callable[[str, float | None], None] = lambda stage, total: None
     update: Callable[..., None] = lambda done, **figures: None
     checkpoints: Path | None = None
+    keeps_checkpoints: bool = True
     checkpoint_every_s: float = 60.0
     resume: bool = False
     should_stop: Callable[[], bool] = lambda: False

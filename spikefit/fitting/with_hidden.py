@@ -102,7 +102,7 @@ def train_candidate(
         stopping = hooks.should_stop()
         due = time.monotonic() - hooks.last_checkpoint >= hooks.checkpoint_every_s
         # A finished candidate is kept too: a run over several resumes at the next one.
-        if path is not None and (stopping or due or values["phase"] == "done"):
+        if path is not None and hooks.keeps_checkpoints and (stopping or due or values["phase"] == "done"):
             save_checkpoint(path, tensors, values, problem.identity)
             hooks.last_checkpoint = time.monotonic()
         if stopping:
