@@ -160,6 +160,14 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="count_law",
+        help="Law of the recorded counts about what is expected: poisson, or negative-binomial for units that scatter more.",
+        metavar="poisson|negative-binomial",
+        default_text="poisson",
+        choices=("poisson", "negative-binomial"),
+    ),
+    Flag(
+        section="model",
         name="common_drive",
         help="Whether recent activity of the whole recorded population drives each unit; without hidden units only.",
         metavar="on|off",
