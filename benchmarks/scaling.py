@@ -96,26 +96,23 @@ def matrix_products(loop: Loop, n_bins: int) -> tuple[float, float]:
     model = loop.model
     everyone, n_visible, n_hidden = model.n_visible + model.n_hidden, model.n_visible, model.n_hidden
     n_functions = model.basis.shape[1]
-    n_windows = n_bins // CORE_BINS
-    context = CORE_BINS + model.n_lags  # the posterior needs the bins before the core, too
-    n_read = 2 * n_visible * n_functions + n_visible
-    seen = torch.rand(n_windows, n_visible * n_functions, CORE_BINS)
-    read = torch.rand(n_windows, n_read, context)
-    hidden = torch.rand(N_DRAWS, n_windows, n_hidden * n_functions, CORE_BINS)
-    by_visible, by_read = torch.rand(everyone, n_visible * n_functions), torch.rand(n_hidden, n_read)
-    by_hidden = torch.rand(everyone, n_hidden * n_functions)
-    drive, rate = torch.rand(n_windows, everyone, CORE_BINS), torch.rand(n_windows, n_hidden, context)
-    each = torch.rand(N_DRAWS, n_windows, everyone, CORE_BINS)
-    products = [
-        (lambda: by_visible @ seen, drive.numel() * by_visible.shape[1]),
-        (lambda: torch.einsum("wub,wfb->uf", drive, seen), drive.numel() * by_visible.shape[1]),
-        (lambda: by_read @ read, rate.numel() * n_read),
-        (lambda: torch.einsum("whb,wfb->hf", rate, read), rate.numel() * n_read),
-        (lambda: by_hidden @ hidden, each.numel() * by_hidden.shape[1]),
-        (lambda: torch.einsum("dwub,dwfb->uf", each, hidden), each.numel() * by_hidden.shape[1]),
-        (lambda: by_hidden.T @ each, each.numel() * by_hidden.shape[1]),
+    # The bins before a core, which the posterior needs as well, are computed too.
+    core, padded = n_bins, n_bins // CORE_BINS * (CORE_BINS + model.n_lags)
+    n_seen, n_read = n_visible * n_functions, 2 * n_visible * n_functions + n_visible
+    shapes = [  # rows, inner, columns; each as one product of two dense matrices
+        (everyone, n_seen, core),
+        (everyone, core, n_seen),
+        (n_hidden, n_read, padded),
+        (n_hidden, padded, n_read),
+        (everyone, n_hidden * n_functions, N_DRAWS * core),
+        (everyone, N_DRAWS * core, n_hidden * n_functions),
+        (n_hidden * n_functions, everyone, N_DRAWS * core),
     ]
-    return sum(best_of(work, 3) for work, _ in products), float(sum(2 * n for _, n in products))
+    seconds = 0.0
+    for rows, inner, columns in shapes:
+        left, right = torch.rand(rows, inner), torch.rand(inner, columns)
+        seconds += best_of(lambda left=left, right=right: left @ right, 3)
+    return seconds, float(sum(2 * a * b * c for a, b, c in shapes))
 
 
 def one_pass(chosen: argparse.Namespace) -> None:

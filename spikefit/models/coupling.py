@@ -40,20 +40,40 @@ def future_features(
     return _features(counts[..., 1:], basis)
 
 
+def times_features(
+    weights: Float[Tensor, "row feature"], features: Float[Tensor, "window feature bin"]
+) -> Float[Tensor, "window row bin"]:
+    """Weighted sums of the features in every bin: one product for all windows, because features lie window behind window."""
+    n_windows, n_features, n_bins = features.shape
+    together = features.transpose(0, 1).reshape(n_features, n_windows * n_bins)
+    return (weights @ together).view(len(weights), n_windows, n_bins).transpose(0, 1)
+
+
 def _features(counts: Tensor, taps: Tensor) -> Tensor:
-    """Sliding products of every unit's counts with every column of the taps, in unit-major order."""
+    """Sliding products of every unit's counts with every column of the taps, in unit-major order.
+
+    Of several windows the memory holds all of the first feature, then all of the second: see `times_features`.
+    """
     (n_taps, n_columns), (*batch, n_units, n_bins) = taps.shape, counts.shape
-    flat = counts.reshape(-1, n_bins)
+    n_out = n_bins - n_taps + 1
     if counts.device.type == "cpu" and not (torch.is_grad_enabled() and counts.requires_grad):
-        out = _by_bands(flat, taps)
-    else:
-        out = torch.nn.functional.conv1d(flat[:, None, :], taps.T[:, None, :])
-    return out.reshape(*batch, n_units * n_columns, n_bins - n_taps + 1)
+        if len(batch) != 1:
+            out = _by_bands(counts.reshape(-1, n_bins), taps)
+            return out.view(*batch, n_units * n_columns, n_out)
+        unit_first = counts.transpose(0, 1)
+        space = counts.new_empty(n_units, n_columns, *batch, n_out)
+        _by_bands(unit_first.reshape(-1, n_bins), taps, out=space.transpose(1, 2))
+        return space.view(n_units * n_columns, *batch, n_out).transpose(0, 1)
+    flat = counts.reshape(-1, 1, n_bins)
+    out = torch.nn.functional.conv1d(flat, taps.T[:, None, :])
+    return out.reshape(*batch, n_units * n_columns, n_out)
 
 
 def _by_bands(
-    rows: Float[Tensor, "row in_bin"], taps: Float[Tensor, "tap column"]
-) -> Float[Tensor, "row column out_bin"]:
+    rows: Float[Tensor, "row in_bin"],
+    taps: Float[Tensor, "tap column"],
+    out: Float[Tensor, "unit window column out_bin"] | None = None,
+) -> Tensor:
     """Sliding products as products with a banded matrix, some bins at a time.
 
     A convolution of one channel is a long way from what a CPU can do: this takes a quarter of conv1d's time.
@@ -65,12 +85,13 @@ def _by_bands(
     padded[:, :n_taps] = taps
     shifted = padded.view(-1, n_columns)[: wide * (wide + n_taps - 1)].view(wide, -1, n_columns)
     band = shifted.permute(1, 2, 0).contiguous()  # (in, column, out)
-    out = rows.new_empty(len(rows), n_columns, n_bins)
+    if out is None:
+        out = rows.new_empty(len(rows), 1, n_columns, n_bins)
     for first in range(0, n_bins, wide):
         n = min(wide, n_bins - first)
         some = band[: n + n_taps - 1, :, :n].flatten(1)
         product = rows[:, first : first + n + n_taps - 1] @ some
-        out[:, :, first : first + n] = product.view(len(rows), n_columns, n)
+        out[..., first : first + n] = product.view(*out.shape[:3], n)
     return out
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikefit.models.coupling import future_features, history_features
+from spikefit.models.coupling import future_features, history_features, times_features
 from spikefit.models.hidden_draws import DrawHidden
 from spikefit.prob.protocol import Draws
 
@@ -74,7 +74,7 @@ class ForwardPosterior(nn.Module):
         """What the visible units say, before the softplus."""
         weights = torch.cat(self.readouts(), dim=-1)
         n_restarts, n_hidden, n_features = weights.shape
-        out: Tensor = (weights.reshape(-1, n_features) @ features).unflatten(-2, (n_restarts, n_hidden))
+        out = times_features(weights.reshape(-1, n_features), features).unflatten(-2, (n_restarts, n_hidden))
         return out + self.offset[..., None]
 
     @torch.no_grad()
@@ -122,7 +122,9 @@ class ForwardBackwardPosterior(ForwardPosterior):
         before, after = self.reach
         end = counts.shape[-1] - after
         past = super().features(counts, history)
-        return torch.cat([past, counts[..., before:end], future_features(counts[..., before:], self.basis)], dim=-2)
+        parts = (past, counts[..., before:end], future_features(counts[..., before:], self.basis))
+        # Put together feature by feature, as they lie.
+        return torch.cat([part.transpose(0, 1) for part in parts]).transpose(0, 1)
 
     def readouts(self) -> tuple[nn.Parameter, ...]:
         return self.past, self.present, self.future

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikefit.models.coupling import filters_from_weights, history_features
+from spikefit.models.coupling import filters_from_weights, history_features, times_features
 from spikefit.models.posteriors import POSTERIORS
 
 
@@ -97,11 +97,20 @@ class POGLMNetwork(nn.Module):
     def visible_drive(
         self,
         history: Float[Tensor, "window feature bin"],
-        covariates: Float[Tensor, "window column bin"] | None = None,
-    ) -> Float[Tensor, "window restart unit bin"]:
-        """Baseline, visible couplings and covariates: one product for all restarts, and none per draw."""
+        covariates: Float[Tensor, "window column core_bin"] | None = None,
+        *,
+        skip: int = 0,
+    ) -> Float[Tensor, "window restart unit core_bin"]:
+        """Baseline, visible couplings and covariates: one product for all restarts, and none per draw.
+
+        Args:
+            history: as `history_features` makes them.
+            covariates: in the bins that are asked for.
+            skip: bins in front that are not asked for; cheaper left to this product than cut from the features.
+        """
         n_restarts, n_units, n_features = self.visible_weights.shape
-        drive: Tensor = (self.visible_weights.reshape(-1, n_features) @ history).unflatten(-2, (n_restarts, n_units))
+        product = times_features(self.visible_weights.reshape(-1, n_features), history)
+        drive = product[..., skip:].unflatten(-2, (n_restarts, n_units))
         if self.covariate_weights is not None:
             assert covariates is not None
             flat = self.covariate_weights.reshape(-1, self.n_covariates)
