@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spikefit import config, errors, exporters, plots, prob, report, simulate
+    from spikefit import config, errors, exporters, plots, prob, pvae, report, simulate
     from spikefit.batching import batch
     from spikefit.comparison import compare
     from spikefit.config import Config
@@ -47,6 +47,7 @@ __all__ = [
     "plan",
     "plots",
     "prob",
+    "pvae",
     "read",
     "recover",
     "report",
@@ -69,7 +70,7 @@ _HOMES = {
     "read": "spikefit.loaders",
     "recover": "spikefit.recovery",
 }
-_SUBMODULES = frozenset({"config", "errors", "exporters", "plots", "prob", "report", "simulate"})
+_SUBMODULES = frozenset({"config", "errors", "exporters", "plots", "prob", "pvae", "report", "simulate"})
 
 
 def bin(trains: SpikeTrains, bin_width_s: float) -> Counts:

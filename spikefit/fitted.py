@@ -172,7 +172,7 @@ def to_fit(
         further: other fields of `Result`.
     """
     from spikefit.diagnostics.identifiability import STRONG_RECURRENCE
-    from spikefit.diagnostics.significance import judge_edges
+    from spikefit.diagnostics.judging import judge
     from spikefit.diagnostics.stability import with_stability
     from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
 
@@ -184,15 +184,12 @@ def to_fit(
     connectivity = network.coupling_filters.sum(axis=2)
     half_width = CI_SIGMAS * network.std_error
     ci_low, ci_high = connectivity - half_width, connectivity + half_width
-    p_value, q_value = np.full_like(connectivity, np.nan), np.full_like(connectivity, np.nan)
-    metrics: dict[str, Any] = {"significance": "none"}
-    notes: tuple[str, ...] = ()
-    # With hidden units there are no standard errors, and so nothing to test.
-    if config.fit.significance != "none" and not n_hidden:
-        test = judge_edges(connectivity, network.std_error, level=CI_LEVEL)
-        p_value, q_value, metrics, notes = test.p_value, test.q_value, test.metrics, test.notes
-        tested = np.isfinite(test.ci_low)
-        ci_low, ci_high = np.where(tested, test.ci_low, ci_low), np.where(tested, test.ci_high, ci_high)
+    test = judge(network, config.fit.significance, level=CI_LEVEL, bin_width_s=counts.bin_width_s)
+    metrics, notes = test.metrics, test.notes
+    p_value, q_value = _padded(test.p_value, n_hidden), _padded(test.q_value, n_hidden)
+    tested_low, tested_high = _padded(test.ci_low, n_hidden), _padded(test.ci_high, n_hidden)
+    tested = np.isfinite(tested_low)
+    ci_low, ci_high = np.where(tested, tested_low, ci_low), np.where(tested, tested_high, ci_high)
     pairs, whole = _identifiability(network, counts, std_intervals=(ci_low, ci_high, p_value), link=config.model.link)
     metrics = {**metrics, **whole}
     if whole["spectral_radius"] >= STRONG_RECURRENCE:
@@ -241,6 +238,11 @@ def to_fit(
         **further,
     )
     return with_stability(fit, network.stability)
+
+
+def _padded(values: Any, n_hidden: int) -> Any:
+    """Values of recorded pairs in a matrix of all units; NaN for hidden ones, which are not tested."""
+    return np.pad(values, (0, n_hidden), constant_values=np.nan)
 
 
 def _identifiability(
@@ -333,8 +335,10 @@ def binned(trains: SpikeTrains, config: Config) -> Counts:
 
 def fit_settings(config: Config) -> FitSettings:
     """What the fitting needs to know of a config."""
+    from spikefit.diagnostics.significance import FEWEST_UNITS
     from spikefit.fitting.problem import FitSettings
 
+    moves = config.fit.significance in ("jitter", "shift", "trials")
     hidden = config.model.hidden
     return FitSettings(
         hidden=(0,) if hidden == "auto" else (hidden,) if isinstance(hidden, int) else tuple(hidden),
@@ -342,6 +346,9 @@ def fit_settings(config: Config) -> FitSettings:
         window_s=config.model.window,
         basis=config.model.basis,
         n_functions=config.model.functions,
+        self_basis=config.model.self_basis,
+        self_functions=config.model.self_functions,
+        self_window_s=config.model.self_window,
         link=config.model.link,
         family=config.model.family,
         posterior=config.model.posterior,
@@ -353,9 +360,15 @@ def fit_settings(config: Config) -> FitSettings:
         common_drive_s=config.model.common_drive_tau if config.model.common_drive == "on" else (),
         restarts=config.fit.restarts,
         heldout=config.fit.heldout,
+        folds=config.fit.folds,
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
+        surrogates=config.fit.significance if moves else None,
+        n_surrogates=config.fit.surrogates,
+        surrogates_below=FEWEST_UNITS if config.fit.significance == "null" else 0,
+        long_lags=config.fit.long_lags == "on",
+        workers=config.run.threads,
         pair_rules=() if config.model.pair_mask is None else read_pair_rules(config.model.pair_mask),
         memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )

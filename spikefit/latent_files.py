@@ -15,10 +15,12 @@ from spikefit.files import replacing
 from spikefit.report.latents import write_latents_report
 from spikefit.results.documents import to_json
 from spikefit.results.latents import (
+    DEAD_NATS_PER_BIN,
     LATENTS_FILE,
     Latents,
     latents_bytes,
     lifetime_sparsity,
+    mean_divergence,
     population_sparsity,
 )
 from spikefit.results.saving import generator, now_utc
@@ -26,13 +28,12 @@ from spikefit.results.staging import move_all, staged
 from spikefit.spikes import Counts
 
 if TYPE_CHECKING:
+    from spikefit.diagnostics.trial_averages import TrialAverages, Trials
     from spikefit.fitting.pvae.fit import FittedPvae
     from spikefit.fitting.pvae.saved import LatentModel
 
 log = logging.getLogger(__name__)
 
-# A latent that says less than this about a bin has gone back to its prior.
-DEAD_NATS_PER_BIN = 1e-3
 EXAMPLE_BINS = 300
 EXAMPLE_UNITS = 6
 
@@ -47,6 +48,7 @@ class LatentFit:
         metrics: scores and costs; the content of metrics.json.
         provenance: what the run used.
         warnings: doubts about input and fit.
+        trials: averages over trials by type; None where the recordings have none.
     """
 
     model: LatentModel
@@ -54,6 +56,7 @@ class LatentFit:
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
     warnings: tuple[str, ...]
+    trials: TrialAverages | None = None
 
 
 def to_latents(
@@ -81,9 +84,8 @@ def to_latents(
 
     network = model.network
     parts = [encode(network, counts, present=present) for counts in sessions]
-    expected = np.concatenate(parts)
+    expected = parts[0] if len(parts) == 1 else np.concatenate(parts)
     prior = network.log_prior.detach().exp().cpu().numpy()
-    ratio = expected / prior
     segments, n_before = [], 0
     for counts in sessions:
         segments.append(n_before + np.repeat(np.arange(counts.n_segments), np.diff(counts.segment_offsets)))
@@ -99,7 +101,7 @@ def to_latents(
         "decoder_weights": network.decoder.weights().cpu().numpy(),
         "kernels": kernels,
         "kernel_lag_s": model.bin_width_s * np.arange(-reach, reach + 1),
-        "divergence": (prior * (1 - ratio + ratio * np.log(ratio))).mean(axis=0, dtype=np.float64),
+        "divergence": mean_divergence(expected, prior),
         "lifetime_sparsity": lifetime_sparsity(expected),
     }
     if draws:
@@ -131,14 +133,15 @@ def score_of_fit(
     Returns:
         Plain values, and sentences.
     """
-    from spikefit.diagnostics.latent_scores import bounds, choose_heldout_units, co_smoothing_readout, reconstruction
+    from spikefit.diagnostics import latent_scores as scores
+    from spikefit.diagnostics.cosmoothing import quartiles
     from spikefit.fitting.pvae.folds import take
 
     heldout = take(counts, fitted.ranges.heldout)
     whole = model.network.observation.whole_counts
     divergence = latents.arrays["divergence"]
     dead = int((divergence < DEAD_NATS_PER_BIN).sum())
-    found = bounds(model.network, heldout, seed=seed)
+    found = scores.bounds(model.network, heldout, seed=seed)
     metrics: dict[str, Any] = {
         "heldout_elbo_per_bin": found["elbo_per_bin"],
         "heldout_iwae_per_bin": found["iwae_per_bin"],
@@ -147,6 +150,7 @@ def score_of_fit(
         "n_units": counts.n_units,
         "n_latents": len(divergence),
         "n_active_latents": len(divergence) - dead,
+        "lifetime_sparsity": float(np.median(latents.arrays["lifetime_sparsity"])),
         "population_sparsity": population_sparsity(latents.expected_count),
         "n_bins": counts.n_bins,
         "n_heldout_bins": heldout.n_bins,
@@ -155,9 +159,17 @@ def score_of_fit(
         "fit_s": fitted.fit_s,
     }
     if whole:
-        units = choose_heldout_units(range(counts.n_units), seed=seed)
-        metrics["bits_per_spike"] = reconstruction(model.network, heldout, shown=None).pooled
-        metrics["co_bps"] = co_smoothing_readout(model.network, fitted.ranges.of(counts), units).co_bps.pooled
+        units = scores.choose_heldout_units(range(counts.n_units), seed=seed)
+        co = scores.co_smoothing_readout(model.network, fitted.ranges.of(counts), units).co_bps
+        fano = scores.fano_factors(model.network, heldout, seed=seed)
+        metrics |= {
+            "bits_per_spike": scores.reconstruction(model.network, heldout, shown=None).pooled,
+            "co_bps": co.pooled,
+            "co_bps_quartiles": quartiles(co),
+            "co_bps_decoder": scores.co_smoothing(model.network, heldout, units).pooled,
+            "fano_factor_data": fano["data"],
+            "fano_factor_model": fano["model"],
+        }
     notes = []
     if dead:
         notes.append(
@@ -166,6 +178,16 @@ def score_of_fit(
     if not fitted.converged:
         notes.append(f"the score was still rising after {fitted.n_epochs} epochs: raise --max-epochs.")
     return metrics, notes
+
+
+def trial_averages(model: LatentModel, counts: Counts, trials: Trials | None) -> TrialAverages | None:
+    """Averages over trials of all bins, those that trained among them."""
+    from spikefit.diagnostics.trial_averages import average_over_trials
+    from spikefit.fitting.pvae.apply import pieces
+
+    if trials is None or not model.network.observation.whole_counts:
+        return None
+    return average_over_trials(trials, counts.bin_width_s, pieces(model.network, counts))
 
 
 def write_fit(fit: LatentFit, counts: Counts, folder: Path, config_yaml: str) -> None:
@@ -199,6 +221,8 @@ def write_fit(fit: LatentFit, counts: Counts, folder: Path, config_yaml: str) ->
         write_latents_report(fit.latents, fit.metrics, fit.provenance, fit.warnings, pictures, staging / "report.html")
         names = sorted(path.name for path in staging.iterdir() if path.name != MODEL_FILE)
         move_all(staging, folder, [*names, MODEL_FILE])
+    if "trials" not in pictures:
+        (folder / "trials.png").unlink(missing_ok=True)  # of the fit that this one replaces
     for checkpoint in (folder / "checkpoints").glob("pvae*.safetensors"):
         checkpoint.unlink()  # the result is whole: there is nothing left to resume
 
@@ -230,6 +254,9 @@ def _draw(fit: LatentFit, example: Any, folder: Path) -> dict[str, Path]:
         "activity": lambda: plots.plot_activity(fit.latents),
         "training": lambda: plots.plot_latent_training(fit.latents),
     }
+    trials = fit.trials
+    if trials is not None:
+        drawings["trials"] = lambda: plots.plot_trials(trials, fit.latents.unit_id)
     made = {}
     for stem, draw in drawings.items():
         try:

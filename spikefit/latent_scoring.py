@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikefit.diagnostics import latent_scores as scores
 from spikefit.diagnostics.baselines import Smoothing
-from spikefit.diagnostics.cosmoothing import BitsPerSpike
+from spikefit.diagnostics.cosmoothing import quartiles
 from spikefit.diagnostics.gpfa import MISSING, gpfa_is_installed
 from spikefit.errors import RecordingError, UsageError
 from spikefit.fitting.pvae.fit import pose_folds
@@ -72,7 +72,7 @@ def score_model(
     out: dict[str, Any] = {
         "recording": name,
         "co_bps": co.pooled,
-        "co_bps_quartiles": _quartiles(co),
+        "co_bps_quartiles": quartiles(co),
         "co_bps_per_unit": dict(zip((ids[k] for k in units.held_out), co.per_unit.tolist(), strict=True)),
         "co_bps_decoder": scores.co_smoothing(model.network, folds.heldout, units).pooled,
         "bits_per_spike": whole.pooled,
@@ -85,6 +85,7 @@ def score_model(
         **scores.bounds(model.network, folds.heldout, seed=settings.seed),
         "notes": [MISSING] if with_baselines and not gpfa_is_installed() else [],
         "fano_factor": scores.fano_factors(model.network, folds.heldout, seed=settings.seed),
+        **scores.activity(model.network, folds.heldout, shown=everyone),
     }
     progress.finish()
     features: dict[str, Any] = {"pvae": scores.readout_features(model.network, shown, readout)}
@@ -95,7 +96,7 @@ def score_model(
         for key, each in found.items():
             out["baselines"][key] = {
                 "co_bps": each.co_bps.pooled,
-                "co_bps_quartiles": _quartiles(each.co_bps),
+                "co_bps_quartiles": quartiles(each.co_bps),
                 "chosen": dict(each.chosen),
             }
         width = out["baselines"]["smoothing"]["chosen"]["width_s"]
@@ -131,12 +132,6 @@ def _units(
             hint=f"name some of the {len(available)} units, not none or all",
         )
     return scores.HeldoutUnits(held_in, held_out)
-
-
-def _quartiles(found: BitsPerSpike) -> list[float]:
-    if not np.isfinite(found.per_unit).any():
-        return [float("nan")] * 3
-    return [float(value) for value in np.nanquantile(found.per_unit, (0.25, 0.5, 0.75))]
 
 
 def read_covariate(path: Path) -> tuple[Floats, Floats]:

@@ -108,13 +108,10 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
     """
     from spikefit.fitting.device import choose_device
     from spikefit.fitting.memory import memory_limit, plan_memory
-    from spikefit.fitting.problem import fit_size, n_start
+    from spikefit.fitting.problem import fit_basis, fit_size, n_start
     from spikefit.fitting.training import SEARCH_EPOCHS
-    from spikefit.models.basis import make_basis
 
-    basis = make_basis(
-        settings.basis, window_s=settings.window_s, bin_width_s=counts.bin_width_s, n_functions=settings.n_functions
-    )
+    basis, _ = fit_basis(settings, counts.bin_width_s)
     n_lags, n_functions = basis.shape
     n_bins, n_units = counts.n_bins, counts.n_units
     covariates = counts.covariates

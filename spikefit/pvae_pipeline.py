@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ from spikefit.config import Config
 from spikefit.errors import NotConvergedError, ResultError, UsageError
 from spikefit.expressions import select_units
 from spikefit.inspection import choose_units
-from spikefit.latent_files import LatentFit, score_of_fit, to_latents, write_fit, write_latents
+from spikefit.intervals import Intervals
+from spikefit.latent_files import LatentFit, score_of_fit, to_latents, trial_averages, write_fit, write_latents
 from spikefit.pipeline import Recording, claimed
 from spikefit.progress import Progress, SilentProgress
 from spikefit.provenance import RunRecord
@@ -24,11 +27,16 @@ from spikefit.spikes import Counts, SpikeTrains
 from spikefit.stopping import Stopper
 
 if TYPE_CHECKING:
+    import torch
+
     from spikefit.fitting.problem import Hooks
     from spikefit.fitting.pvae.saved import LatentModel
     from spikefit.fitting.pvae.settings import PvaeSettings
 
 logger = logging.getLogger(__name__)
+
+# A folder that a fit left, its model file, or what the fit returned.
+Model = str | Path | LatentFit
 
 
 def fit(
@@ -57,6 +65,7 @@ def fit(
     Raises:
         SpikefitError: for everything that the user can mend; see `spikefit.errors`.
     """
+    from spikefit.diagnostics.trial_averages import find_trials
     from spikefit.fitting.device import choose_device, compute_threads
     from spikefit.fitting.pvae.choose import choose_latents
     from spikefit.fitting.pvae.fit import fit_pvae, join_sessions
@@ -70,11 +79,12 @@ def fit(
     record = RunRecord(items[0], config, folder)
     with claimed([folder], overwrite=overwrite, resume=resume), Stopper() as stopper:
         progress.start("reading", None)
-        names, sessions, warnings, about = prepare_sessions(items, config)
-        counts = join_sessions(sessions)
+        read = prepare_sessions(items, config)
+        warnings = read.warnings
+        counts = join_sessions(read.counts)
         progress.finish()
         with record.logging():
-            logger.info("%d sessions: %r", len(sessions), counts)
+            logger.info("%d sessions: %r", len(read.counts), counts)
             for warning in warnings:
                 progress.note(warning)
             hooks = _hooks(folder, config, resume, progress, stopper)
@@ -91,32 +101,35 @@ def fit(
             progress.finish()
             progress.start("scoring held-out bins", None)
             model = LatentModel(fitted.network, counts.unit_ids, counts.bin_width_s, config.to_dict())
-            latents = to_latents(model, names, sessions, fitted)
+            latents = to_latents(model, read.names, read.counts, fitted)
             metrics, notes = score_of_fit(model, counts, fitted, latents, seed=config.run.seed)
             progress.finish()
             if tried:
                 metrics["latents_tried"] = [dict(row) for row in tried]
-            metrics |= {"n_sessions": len(sessions), "device": str(device), **record.usage()}
+            metrics |= {"n_sessions": len(read.counts), "device": str(device), **record.usage()}
             warnings = (*warnings, *notes)
             for line in warnings:
                 logger.warning(line)
-            provenance = record.provenance(str(device), warnings, about)
+            provenance = record.provenance(str(device), warnings, read.about)
             provenance["inputs"] = [RunRecord(item, config, None).provenance("", (), {})["input"] for item in items]
-            result = LatentFit(model, latents, metrics, provenance, tuple(warnings))
+            trials = trial_averages(model, counts, find_trials(read.counts, read.epochs))
+            if trials is not None:
+                metrics["trials"] = dict(trials.n_trials)
+            result = LatentFit(model, latents, metrics, provenance, tuple(warnings), trials)
             if folder is not None:
                 progress.start("writing", None)
                 write_fit(result, counts, folder, config.to_yaml(origin or {}))
                 progress.finish()
     if config.run.strict and not fitted.converged:
         raise NotConvergedError(
-            f"the fit of {names[0]} did not converge; the results are written all the same.",
+            f"the fit of {read.names[0]} did not converge; the results are written all the same.",
             hint="raise --max-epochs, or look at training.png",
         )
     return result
 
 
 def encode(
-    model_path: str | Path,
+    model: Model,
     recording: Recording,
     out: str | Path | None = None,
     *,
@@ -128,10 +141,10 @@ def encode(
     """The latents of a recording under a fitted model.
 
     Args:
-        model_path: the folder that `fit` left, or its model file.
+        model: the folder that `fit` left, its model file, or what `fit` returned.
         recording: of the model's units.
         out: where to write them: `.h5`, `.nwb` or `.npz`; nothing is written where None.
-        config: how to read the recording, and where to compute.
+        config: how to read the recording, and where to compute; the bin width is the model's, whatever it says.
         draws: latent counts to draw from the posterior beside its mean.
         allow_missing: go on where the recording lacks some of the model's units.
         overwrite: replace a file that is there.
@@ -140,9 +153,9 @@ def encode(
         UsageError: if units or bin width are not the model's.
     """
     place = _place(out, (".h5", ".nwb", ".npz"), recording, overwrite=overwrite)
-    with _opened(model_path, recording, config, allow_missing) as (model, trains, counts, present):
+    with _opened(model, recording, config, allow_missing) as (opened, trains, counts, present):
         latents = to_latents(
-            model, (trains.name,), [counts], present=present, draws=draws, seed=(config or Config()).run.seed
+            opened, (trains.name,), [counts], present=present, draws=draws, seed=(config or Config()).run.seed
         )
     if place is not None:
         write_latents(latents, place)
@@ -150,7 +163,7 @@ def encode(
 
 
 def score(
-    model_path: str | Path,
+    model: Model,
     recording: Recording,
     *,
     config: Config | None = None,
@@ -168,9 +181,9 @@ def score(
     fit never saw. The simpler methods learn from the other bins.
 
     Args:
-        model_path: the folder that `fit` left, or its model file.
+        model: the folder that `fit` left, its model file, or what `fit` returned.
         recording: of the model's units.
-        config: how to read the recording, and where to compute.
+        config: how to read the recording, and where to compute; the bin width is the model's, whatever it says.
         allow_missing: go on where the recording lacks some of the model's units.
         predict: the units to predict from the others, as `--units` names them; a random quarter where None.
         few_shot_s: seconds of training data for a second, few-shot score; None for none.
@@ -185,10 +198,10 @@ def score(
     from spikefit.latent_scoring import score_model
 
     progress = progress or SilentProgress()
-    with _opened(model_path, recording, config, allow_missing) as (model, trains, counts, present):
+    with _opened(model, recording, config, allow_missing) as (opened, trains, counts, present):
         return score_model(
-            model,
-            pvae_settings(model_config(model)),
+            opened,
+            pvae_settings(model_config(opened)),
             counts,
             name=trains.name,
             present=present,
@@ -202,7 +215,7 @@ def score(
 
 
 def generate(
-    model_path: str | Path,
+    model: Model,
     out: str | Path,
     *,
     duration_s: float,
@@ -222,27 +235,26 @@ def generate(
     from spikefit.files import replacing
     from spikefit.fitting.device import choose_device
     from spikefit.fitting.pvae.apply import generate as draw
-    from spikefit.fitting.pvae.saved import load_model
     from spikefit.simulated_files import write_nwb
 
-    place = _place(out, (".nwb",), model_path, overwrite=overwrite)
+    place = _place(out, (".nwb",), None, overwrite=overwrite)
     assert place is not None
-    model = load_model(Path(model_path), choose_device(device))
-    if not model.network.observation.whole_counts:
+    opened = _load(model, choose_device(device))
+    if not opened.network.observation.whole_counts:
         raise UsageError(
             "this model has Gaussian observations, which are no spikes.", hint="fit with --observation poisson"
         )
-    n_bins = round(duration_s / model.bin_width_s)
+    n_bins = round(duration_s / opened.bin_width_s)
     if n_bins < 1:
-        raise UsageError(f"{duration_s:g} s is shorter than one bin of the model ({model.bin_width_s:g} s).")
+        raise UsageError(f"{duration_s:g} s is shorter than one bin of the model ({opened.bin_width_s:g} s).")
     with torch.no_grad():
-        values, _ = draw(model.network, n_bins, seed=seed)
+        values, _ = draw(opened.network, n_bins, seed=seed)
     random = np.random.default_rng([seed, 11])
     trains = {}
-    for k, unit in enumerate(model.unit_ids):
+    for k, unit in enumerate(opened.unit_ids):
         bins = np.repeat(np.arange(n_bins), values[:, k].astype(np.int64))
-        trains[unit] = np.sort((bins + random.random(bins.size)) * model.bin_width_s)
-    made = SpikeTrains.from_trains(trains, intervals_s=[[0.0, n_bins * model.bin_width_s]], name=place.stem)
+        trains[unit] = np.sort((bins + random.random(bins.size)) * opened.bin_width_s)
+    made = SpikeTrains.from_trains(trains, intervals_s=[[0.0, n_bins * opened.bin_width_s]], name=place.stem)
     with replacing(place) as scratch:
         write_nwb(made, scratch, description="Drawn by spikefit from a Poisson VAE; not a recording.", seed=seed)
     return {
@@ -255,13 +267,27 @@ def generate(
     }
 
 
-def prepare_sessions(
-    recordings: Sequence[Recording], config: Config
-) -> tuple[tuple[str, ...], list[Counts], tuple[str, ...], Mapping[str, str]]:
-    """Read recordings and bin the units that all of them have.
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """Recordings of the same units, read and binned.
 
-    Returns:
-        Names, counts, warnings, and what the first file says of its session.
+    Attributes:
+        names: of the recordings.
+        counts: of each, of the units that all have.
+        epochs: named intervals of each, in seconds.
+        warnings: doubts about the input.
+        about: what the first file says of its session.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[Counts, ...]
+    epochs: tuple[Mapping[str, Intervals], ...]
+    warnings: tuple[str, ...]
+    about: Mapping[str, str]
+
+
+def prepare_sessions(recordings: Sequence[Recording], config: Config) -> Sessions:
+    """Read recordings and bin the units that all of them have.
 
     Raises:
         UsageError: if a unit that one recording keeps is not in another.
@@ -285,9 +311,13 @@ def prepare_sessions(
             f"{all_trains[0].name}: {len(kept)} units can be used, expected at least 2.",
             hint="choose more units, or look at the recording with `spikefit inspect`",
         )
-    sessions = [trains.select(kept).bin(config.model.bin) for trains in all_trains]
-    warnings = tuple(warning for trains in all_trains for warning in trains.warnings)
-    return tuple(trains.name for trains in all_trains), sessions, warnings, all_trains[0].session
+    return Sessions(
+        names=tuple(trains.name for trains in all_trains),
+        counts=tuple(trains.select(kept).bin(config.model.bin) for trains in all_trains),
+        epochs=tuple(trains.epochs for trains in all_trains),
+        warnings=tuple(warning for trains in all_trains for warning in trains.warnings),
+        about=all_trains[0].session,
+    )
 
 
 def pvae_settings(config: Config, *, latents: int | None = None) -> PvaeSettings:
@@ -373,18 +403,25 @@ def counts_for(model: LatentModel, trains: SpikeTrains, *, allow_missing: bool) 
 
 @contextlib.contextmanager
 def _opened(
-    model_path: str | Path, recording: Recording, config: Config | None, allow_missing: bool
+    model: Model, recording: Recording, config: Config | None, allow_missing: bool
 ) -> Iterator[tuple[LatentModel, SpikeTrains, Counts, list[bool]]]:
     """A model, and a recording's counts as it wants them; computing with the threads that were asked for."""
     from spikefit.fitting.device import choose_device, compute_threads
-    from spikefit.fitting.pvae.saved import load_model
 
     config = config or Config()
-    model = load_model(Path(model_path), choose_device(config.run.device))
+    opened = _load(model, choose_device(config.run.device))
     trains = read_recording(recording, config)
-    counts, present = counts_for(model, trains, allow_missing=allow_missing)
+    counts, present = counts_for(opened, trains, allow_missing=allow_missing)
     with compute_threads(config.run.threads, counts.n_units):
-        yield model, trains, counts, present
+        yield opened, trains, counts, present
+
+
+def _load(model: Model, device: torch.device) -> LatentModel:
+    from spikefit.fitting.pvae.saved import load_model
+
+    if isinstance(model, LatentFit):
+        return dataclasses.replace(model.model, network=model.model.network.to(device))
+    return load_model(Path(model), device)
 
 
 def _named(expression: str, trains: SpikeTrains) -> list[str]:
@@ -392,7 +429,9 @@ def _named(expression: str, trains: SpikeTrains) -> list[str]:
     return [unit for unit, hit in zip(trains.unit_ids, chosen.tolist(), strict=True) if hit]
 
 
-def _place(out: str | Path | None, endings: tuple[str, ...], source: Recording, *, overwrite: bool) -> Path | None:
+def _place(
+    out: str | Path | None, endings: tuple[str, ...], source: Recording | None, *, overwrite: bool
+) -> Path | None:
     """Refuse a file that cannot be written, before any work."""
     if out is None:
         return None

@@ -1,4 +1,4 @@
-"""What a fit of one epoch and an encoding need in memory above the counts themselves, by the length of the recording.
+"""What a fit of one epoch and an encoding need in memory above the counts and the latents themselves, by the length of the recording.
 
     python benchmarks/pvae/memory.py --hours 1
     python benchmarks/pvae/memory.py --hours 4
@@ -33,15 +33,17 @@ def main() -> None:
     work(drawn(600.0), settings)
     counts = drawn(3600 * options.hours)
     before = peak_mb()
-    work(counts, settings)
+    size = work(counts, settings)
     print(
-        f"{options.hours:g} h: counts {counts.counts.nbytes / 1e6:.0f} MB, peak above them {peak_mb() - before:.0f} MB"
+        f"{options.hours:g} h: counts {counts.counts.nbytes / 1e6:.0f} MB, latents {size:.0f} MB, peak above both "
+        f"{peak_mb() - before - size:.0f} MB"
     )
 
 
-def work(counts: Counts, settings) -> None:
+def work(counts: Counts, settings) -> float:
+    """Fit and encode; the size of the latents in MB."""
     fitted = fit_pvae(counts, settings, device=torch.device("cpu"))
-    encode(fitted.network, counts)
+    return encode(fitted.network, counts).nbytes / 1e6
 
 
 def drawn(duration_s: float) -> Counts:

@@ -40,11 +40,11 @@ def main() -> None:
     config = Config().replace(bin="20ms", units=options.units, latents=options.latents, seed=options.seed)
     config = config.replace(max_epochs=options.max_epochs)
     fitted = pvae_pipeline.fit(options.recording, config=config)
-    _, sessions, _, _ = pvae_pipeline.prepare_sessions([options.recording], config)
+    (counts,) = pvae_pipeline.prepare_sessions([options.recording], config).counts
     latents = fitted.latents
     active = latents.arrays["divergence"] >= 1e-3
     step = round(MIDDLE_S / latents.bin_width_s)
-    signals = {"latents": latents.expected_count[:, active], "units": sessions[0].counts.astype(float)}
+    signals = {"latents": latents.expected_count[:, active], "units": counts.counts.astype(float)}
     parts = {
         name: [averaged(values, latents.time_s, window, step) for window in (options.sleep, options.wake)]
         for name, values in signals.items()
@@ -97,7 +97,10 @@ def draw(pairs: tuple[np.ndarray, np.ndarray], planes: list[np.ndarray], out: st
     for place, name, points in zip(axes[1:], ("sleep", "wake"), planes, strict=True):
         edge = 1.05 * np.quantile(np.abs(np.concatenate(planes)), 0.998)
         place.hist2d(*points.T, bins=60, range=[[-edge, edge]] * 2, cmap="Blues")
-        place.set(title=f"{name}, on the plane of sleep", xticks=[], yticks=[], aspect="equal")
+        place.set(
+            title=f"{name}, on the plane of sleep", xlabel="first axis of sleep", xticks=[], yticks=[], aspect="equal"
+        )
+    axes[1].set_ylabel("second axis of sleep")
     figure.savefig(out, dpi=110)
 
 

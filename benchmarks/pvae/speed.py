@@ -14,8 +14,8 @@ import torch
 
 from spikefit.config import Config
 from spikefit.fitting.pvae.apply import encode
-from spikefit.fitting.pvae.fit import _training
-from spikefit.fitting.pvae.folds import Folds
+from spikefit.fitting.pvae.fit import new_training
+from spikefit.fitting.pvae.folds import FoldRanges
 from spikefit.provenance import peak_rss_bytes
 from spikefit.pvae_pipeline import pvae_settings
 from spikefit.spikes import Counts
@@ -33,7 +33,9 @@ def main() -> None:
     settings = pvae_settings(Config().replace(bin="20ms", latents=32))
     for hours in (1, 2):
         data = counts(hours)
-        training = _training(Folds(data, data, data), settings, torch.device("cpu"))
+        everything = np.array([[0, data.n_bins]])
+        ranges = FoldRanges(everything, everything, everything)
+        training = new_training(data, ranges, settings, torch.device("cpu"))
         began = time.process_time()
         training.loop.epoch((1.0, 1.0))
         epoch_s = time.process_time() - began

@@ -14,7 +14,7 @@ from lorenz import simulate
 
 from spikefit.config import Config
 from spikefit.fitting.pvae.data import windows_of
-from spikefit.fitting.pvae.fit import _training, pose_folds
+from spikefit.fitting.pvae.fit import new_training, pose_folds
 from spikefit.fitting.pvae.objective import bound
 from spikefit.pvae_pipeline import pvae_settings
 
@@ -35,9 +35,9 @@ def train(**changes) -> tuple[float, float]:
     """Held-out bound at the start and after training."""
     counts = simulate(0).binned()
     settings = pvae_settings(Config().replace(**(SETTINGS | changes)))
-    folds = pose_folds(counts, settings).of(counts)
-    training = _training(folds, settings, torch.device("cpu"))
-    windows = windows_of(folds.heldout, training.loop.model)
+    ranges = pose_folds(counts, settings)
+    training = new_training(counts, ranges, settings, torch.device("cpu"))
+    windows = windows_of(counts, training.loop.model, ranges=ranges.heldout)
     before = heldout(training.loop.model, windows)
     for epoch in range(EPOCHS):
         training.loop.epoch(1 - epoch / EPOCHS, 1 - (epoch + 1) / EPOCHS)

@@ -13,7 +13,7 @@ from spikefit.cli.options import SpikefitCommand, json_option, overwrite_option,
 from spikefit.cli.show import echo_table, plain_number, thousands
 
 if TYPE_CHECKING:
-    from spikefit.comparison import Comparison
+    from spikefit.comparison import Comparison, LatentComparison
 
 
 @click.command("compare", cls=SpikefitCommand)
@@ -52,7 +52,8 @@ def command(
     """Put results side by side: scores, edges in common, hidden units.
 
     Each RESULT is a folder that `spikefit infer` left, or its connectivity.h5: fits of one recording with other settings, or of
-    sessions in which the same unit has the same id. Units are matched by id, hidden units by what they do.
+    sessions in which the same unit has the same id. Units are matched by id, hidden units by what they do. A folder that
+    `spikefit pvae fit` left, or its latents.h5, puts its latents beside the hidden units of the others.
     """
     from spikefit.comparison import compare
 
@@ -116,6 +117,25 @@ def _echo(comparison: Comparison) -> None:
             click.echo(f"  hidden: {match.first} ~ {match.second}" + (f" ({', '.join(parts)})" if parts else ""))
         for note in pair.notes:
             click.echo(f"  note: {note}")
+    for each in comparison.latents:
+        _echo_latents(each)
+
+
+def _echo_latents(each: LatentComparison) -> None:
+    click.echo("")
+    click.echo(f"hidden units of {each.result} beside the {each.n_latents} latents of {each.latents}:")
+    for match in each.hidden:
+        if match.second is None:
+            click.echo(f"  {match.first} is left over")
+            continue
+        parts = [
+            f"{what} r = {plain_number(value)}"
+            for what, value in (("activity", match.activity_correlation), ("effects", match.filter_correlation))
+            if math.isfinite(value)
+        ]
+        click.echo(f"  {match.first} ~ latent {match.second}" + (f" ({', '.join(parts)})" if parts else ""))
+    for note in each.notes:
+        click.echo(f"  note: {note}")
 
 
 def _with_error(value: float, error: float, decimals: int, plus: str = "") -> str:

@@ -371,6 +371,10 @@ def _echo_scores(found: dict[str, Any]) -> None:
     click.echo(
         f"  Fano factor in {1e3 * fano['window_s']:g} ms, median       data {fano['data']:.3f}, drawn {fano['model']:.3f}"
     )
+    click.echo(
+        f"  latents that say something        {found['n_active_latents']} of {found['n_latents']}; sparsity over time "
+        f"{found['lifetime_sparsity']:.2f}, over latents {found['population_sparsity']:.2f}"
+    )
     for note in found["notes"]:
         click.echo(f"  {note}")
 

@@ -47,18 +47,25 @@ def echo_summary(fit: Result, folder: Path) -> None:
     candidates = fit.metrics.get("candidates") or ()
     if len(candidates) > 1:
         click.echo("")
+        # The evidence lower bound first, then what the choice was made by.
+        gains = {
+            "heldout_gain_nats_per_bin": "gain over none",
+            "heldout_iwae_gain_nats_per_bin": "by importance-weighted bound",
+            "cv_gain_nats_per_bin": "in folds",
+        }
+        shown = [key for key in gains if any(key in row for row in candidates)]
         echo_table(
-            ("hidden units", "held out, nats per bin", "gain over none", ""),
+            ("hidden units", "held out, nats per bin", *(gains[key] for key in shown), ""),
             [
                 (
                     str(row["n_hidden"]),
                     _signed(_number(row, "heldout_nats_per_bin"), None),
-                    _signed(_number(row, "heldout_gain_nats_per_bin"), _number(row, "heldout_gain_nats_per_bin_se")),
+                    *(_signed(_number(row, key), _number(row, f"{key}_se")) for key in shown),
                     "← kept" if row["n_hidden"] == fit.n_hidden else "",
                 )
                 for row in candidates
             ],
-            numbers=(0, 1, 2),
+            numbers=tuple(range(2 + len(shown))),
         )
     edges = fit.edges()
     edges = edges[np.isfinite(edges["weight"])]
@@ -107,6 +114,8 @@ def edge_line(metrics: Mapping[str, Any]) -> str:
     inputs = f", {n_inputs} shared input{'s' if n_inputs > 1 else ''} taken off" if n_inputs else ""
     level, spread = _number(metrics, "n_edges_q_level"), _number(metrics, "null_spread")
     width = "" if spread is None else f" (null spread {spread:.2f}, 1 if the standard errors were right{inputs})"
+    if metrics.get("n_surrogates"):
+        width = f" (against {thousands(int(metrics['n_surrogates']))} surrogates, {metrics['significance']})"
     called, pairs = thousands(int(metrics["n_edges"])), thousands(int(metrics["n_tested_pairs"]))
     return f"edges: {called} of {pairs} pairs of recorded units at q ≤ {level:g}{width}"
 

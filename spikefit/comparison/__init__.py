@@ -9,6 +9,7 @@ Like the results themselves it opens without torch.
 
 from spikefit.comparison.couplings import CouplingAgreement
 from spikefit.comparison.hidden import HiddenMatch
+from spikefit.comparison.latents import LatentComparison
 from spikefit.comparison.scores import ScoreDifference, ScoreRow
 from spikefit.comparison.side_by_side import Comparison, PairComparison, compare
 
@@ -16,6 +17,7 @@ __all__ = [
     "Comparison",
     "CouplingAgreement",
     "HiddenMatch",
+    "LatentComparison",
     "PairComparison",
     "ScoreDifference",
     "ScoreRow",

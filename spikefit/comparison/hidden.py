@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,22 @@ def match_hidden(
         shared = _shared_activity(first, second)
         if shared is not None:
             activity = correlations(*shared)
+    return matched(
+        list(first.unit_id[first.hidden_units]), list(second.unit_id[second.hidden_units]), activity, filters
+    )
+
+
+def matched(names: list[str], others: list[str], activity: Floats, filters: Floats) -> list[HiddenMatch]:
+    """Match by two tables of correlations, the best match first; those left over come last.
+
+    Args:
+        names: of the rows.
+        others: of the columns.
+        activity: correlations of what they did, NaN where not known.
+        filters: correlations of what they do to the recorded units.
+    """
     likeness = mean_likeness(activity, filters)
     rows, columns = match(likeness)
-    names, others = first.unit_id[first.hidden_units], second.unit_id[second.hidden_units]
     matches = [
         HiddenMatch(names[a], others[b], float(activity[a, b]), float(filters[a, b]), float(likeness[a, b]))
         for a, b in zip(rows.tolist(), columns.tolist(), strict=True)
@@ -86,17 +100,34 @@ def _outputs(first: Result, second: Result, unit_ids: tuple[str, ...]) -> tuple[
 def _shared_activity(first: Result, second: Result) -> tuple[Floats, Floats] | None:
     """Posterior rates of both on the wider of the two bins, over the time that both cover; (hidden, bin)."""
     a, b = first.hidden, second.hidden
-    if a is None or b is None or not a.time_s.size or not b.time_s.size:
+    if a is None or b is None:
         return None
-    width_s = max(first.bin_width_s, second.bin_width_s)
-    start_s = min(float(a.time_s[0]), float(b.time_s[0]))
+    return on_shared_bins(
+        (a.time_s, first.bin_width_s, a.expected_count), (b.time_s, second.bin_width_s, b.expected_count)
+    )
+
+
+Binned = tuple[NDArray[np.floating[Any]], float, NDArray[np.floating[Any]]]
+
+
+def on_shared_bins(first: Binned, second: Binned) -> tuple[Floats, Floats] | None:
+    """Two series on the wider of their bins, over the time that both cover, (row, bin); None where that is too little.
+
+    Args:
+        first: start of each bin, bin width, both in seconds, and values (bin, row).
+        second: the same.
+    """
+    if not first[0].size or not second[0].size:
+        return None
+    width_s = max(first[1], second[1])
+    start_s = min(float(first[0][0]), float(second[0][0]))
     sums: list[tuple[NDArray[np.int64], Floats]] = []
-    for result, activity in ((first, a), (second, b)):
+    for time_s, bin_width_s, values in (first, second):
         # The middle of a bin tells which wider bin it belongs to; its start may lie a rounding error before an edge.
-        place = np.floor((activity.time_s + 0.5 * result.bin_width_s - start_s) / width_s).astype(np.int64)
+        place = np.floor((time_s + 0.5 * bin_width_s - start_s) / width_s).astype(np.int64)
         bins, at = np.unique(place, return_inverse=True)
-        summed = np.zeros((bins.size, result.n_hidden))
-        np.add.at(summed, at, np.asarray(activity.expected_count, dtype=np.float64))
+        summed = np.zeros((bins.size, values.shape[1]))
+        np.add.at(summed, at, np.asarray(values, dtype=np.float64))
         sums.append((bins, summed))
     (bins_a, counts_a), (bins_b, counts_b) = sums
     _, at_a, at_b = np.intersect1d(bins_a, bins_b, assume_unique=True, return_indices=True)

@@ -20,28 +20,35 @@ MOST_SCATTERS = 15
 
 def comparison_html(comparison: Comparison) -> str:
     """The whole page as one text."""
-    sections = [
-        Section("scores", "Held-out scores", _scores(comparison)),
-        Section("differences", "Who predicts better", _differences(comparison)),
-        Section("couplings", "Edges in common", _couplings(comparison)),
-        Section("weights", "Weights against each other", _scatters(comparison)),
-    ]
+    sections = [Section("scores", "Held-out scores", _scores(comparison))]
+    if comparison.pairs:
+        sections += [
+            Section("differences", "Who predicts better", _differences(comparison)),
+            Section("couplings", "Edges in common", _couplings(comparison)),
+            Section("weights", "Weights against each other", _scatters(comparison)),
+        ]
     hidden = _hidden(comparison)
     if hidden:
         sections.append(Section("hidden", "Hidden units", hidden))
-    name = " · ".join(comparison.names)
+    if comparison.latents:
+        sections.append(Section("latents", "Hidden units and latents", _latents(comparison)))
+    names = [*comparison.names, *dict.fromkeys(each.latents for each in comparison.latents)]
+    name = " · ".join(names)
     n_common = len(comparison.common.unit_ids)
     return page_html(
         sections,
         name=name,
         title=f"{name}: comparison",
-        about=f"{len(comparison.names)} results of spikefit beside each other; {n_common} recorded units in common",
+        about=f"{len(names)} results of spikefit beside each other; {n_common} recorded units in common",
     )
 
 
 def summary_tables(comparison: Comparison) -> Markup:
     """The tables alone, for notebooks."""
-    return _scores(comparison) + _differences(comparison) + _couplings(comparison)
+    tables = _scores(comparison)
+    if comparison.pairs:
+        tables += _differences(comparison) + _couplings(comparison)
+    return tables + _latents(comparison) if comparison.latents else tables
 
 
 def _scores(comparison: Comparison) -> Markup:
@@ -146,6 +153,27 @@ def _hidden(comparison: Comparison) -> Markup | None:
         "unit that finds no like in another fit was found by luck.</p>"
     )
     return lead + table_html(columns, "hidden units matched", scroll=len(rows) > 15)
+
+
+def _latents(comparison: Comparison) -> Markup:
+    rows = [(each, match) for each in comparison.latents for match in each.hidden]
+    columns = [
+        Column("result", [escape(each.result) for each, _ in rows], text=True),
+        Column("hidden unit", [escape(match.first or "–") for _, match in rows], text=True),
+        Column("latents", [escape(each.latents) for each, _ in rows], text=True),
+        Column("latent", [escape(match.second or "–") for _, match in rows], text=True),
+        Column("r of activity", [signed(match.activity_correlation) for _, match in rows]),
+        Column("r of effects", [signed(match.filter_correlation) for _, match in rows]),
+    ]
+    lead = Markup(
+        "<p>A hidden unit drives recorded ones with delays, a latent of a Poisson VAE describes a bin. Where both stand for the same "
+        "thing, they are active together and do the same to the recorded units. They are matched one to one, as hidden units are.</p>"
+    )
+    notes = [f"{each.result}, {each.latents}: {note}" for each in comparison.latents for note in each.notes]
+    told = Markup("").join(Markup("<li>{}</li>").format(note) for note in notes)
+    box = Markup('<div class="warnings"><h3>Read with care</h3><ul>{}</ul></div>').format(told) if notes else Markup("")
+    table = table_html(columns, "hidden units and latents matched", scroll=len(rows) > 15) if rows else Markup("")
+    return lead + table + box
 
 
 def _pair_name(pair: PairComparison) -> Markup:

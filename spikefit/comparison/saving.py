@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spikefit.comparison.side_by_side import Comparison
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
-COMPARISON_FILES = (PAGE, NUMBERS, "scores.csv", "pairs.csv", "couplings.csv", "hidden.csv")
+COMPARISON_FILES = (PAGE, NUMBERS, "scores.csv", "pairs.csv", "couplings.csv", "hidden.csv", "latents.csv")
 
 
 def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) -> Path:
@@ -32,7 +32,8 @@ def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) ->
         numbers = json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False)
         (staging / NUMBERS).write_text(numbers + "\n", encoding="utf-8")
         write_table(staging / "scores.csv", *_columns([vars(row) for row in comparison.scores]))
-        write_table(staging / "pairs.csv", *_columns(_pair_rows(comparison)))
+        if comparison.pairs:
+            write_table(staging / "pairs.csv", *_columns(_pair_rows(comparison)))
         write_table(staging / "couplings.csv", *_couplings(comparison))
         hidden = [
             {"first_result": pair.first, "second_result": pair.second, **vars(match)}
@@ -41,6 +42,14 @@ def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) ->
         ]
         if hidden:
             write_table(staging / "hidden.csv", *_columns(hidden))
+        latents = [
+            {"result": each.result, "latents": each.latents, "hidden": match.first, "latent": match.second}
+            | {key: value for key, value in vars(match).items() if key not in ("first", "second")}
+            for each in comparison.latents
+            for match in each.hidden
+        ]
+        if latents:
+            write_table(staging / "latents.csv", *_columns(latents))
     return folder
 
 

@@ -10,10 +10,13 @@ from typing import Any
 
 from spikefit.comparison.couplings import CommonPairs, CouplingAgreement, agreement, common_pairs
 from spikefit.comparison.hidden import HiddenMatch, match_hidden
+from spikefit.comparison.latents import LatentComparison, are_latents, beside_latents, open_latents
 from spikefit.comparison.scores import ScoreDifference, ScoreRow, input_hash, score_difference, score_row
 from spikefit.errors import ResultError, UsageError
+from spikefit.marks import MAIN_FILE
 from spikefit.results import Result, load_result
 from spikefit.results.documents import plain
+from spikefit.results.latents import LATENTS_FILE, Latents
 
 Q_LEVEL = 0.05
 # Of this many results there are 190 pairs; nobody reads more.
@@ -51,12 +54,14 @@ class Comparison:
         scores: the scores of each.
         common: the couplings that all of them hold.
         pairs: every two of them, the earlier first.
+        latents: the hidden units of each result beside the latents of each Poisson VAE.
     """
 
     names: tuple[str, ...]
     scores: tuple[ScoreRow, ...]
     common: CommonPairs
     pairs: tuple[PairComparison, ...]
+    latents: tuple[LatentComparison, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the couplings themselves as plain values; what is not known is None."""
@@ -66,6 +71,7 @@ class Comparison:
                 "units_in_common": self.common.unit_ids,
                 "results": self.scores,
                 "pairs": [dataclasses.asdict(pair) for pair in self.pairs],
+                "latents": [dataclasses.asdict(each) for each in self.latents],
             }
         )
         return values
@@ -89,11 +95,11 @@ class Comparison:
         return str(summary_tables(self))
 
 
-def compare(*results: str | Path | Result, q: float = Q_LEVEL, top: int | None = None) -> Comparison:
+def compare(*results: str | Path | Result | Latents, q: float = Q_LEVEL, top: int | None = None) -> Comparison:
     """Compare results of one recording, or of sessions whose units have the same ids.
 
     Args:
-        results: two or more; folders, files or results.
+        results: two or more; folders, files or results, or one of them and latents of a Poisson VAE.
         q: edges are called at this q-value where results have q-values.
         top: take this many strongest pairs for edges instead.
 
@@ -110,8 +116,22 @@ def compare(*results: str | Path | Result, q: float = Q_LEVEL, top: int | None =
     if top is not None and top < 1:
         raise UsageError(f"--top must be at least 1, got {top}.", hint="pass --top 100, say")
     _refuse_twice(results)
-    loaded: list[Result] = [item if isinstance(item, Result) else load_result(item) for item in results]
-    names = _names(results)
+    all_names = _names(results)
+    codes = [
+        (name, open_latents(item))
+        for name, item in zip(all_names, results, strict=True)
+        if not isinstance(item, Result) and are_latents(item)
+    ]
+    networks = [(name, item) for name, item in zip(all_names, results, strict=True) if not are_latents(item)]
+    if not networks:
+        raise UsageError(
+            f"all {len(results)} are latents of a Poisson VAE, which are compared with hidden units.",
+            hint="name a result of `spikefit infer` as well",
+        )
+    names = [name for name, _ in networks]
+    loaded: list[Result] = [
+        item if isinstance(item, Result) else load_result(item) for _, item in networks if not isinstance(item, Latents)
+    ]
     for name, result in zip(names, loaded, strict=True):
         if not result.n_visible:
             raise ResultError(f"{name}: this result has no recorded units, so nothing can be compared with it.")
@@ -132,15 +152,20 @@ def compare(*results: str | Path | Result, q: float = Q_LEVEL, top: int | None =
             )
         )
     rows = tuple(score_row(result, name) for name, result in zip(names, loaded, strict=True))
-    return Comparison(tuple(names), rows, common, tuple(pairs))
+    beside = [
+        beside_latents(result, name, source, code)
+        for name, result in zip(names, loaded, strict=True)
+        for code, source in codes
+    ]
+    return Comparison(tuple(names), rows, common, tuple(pairs), tuple(beside))
 
 
-def _refuse_twice(results: tuple[str | Path | Result, ...]) -> None:
+def _refuse_twice(results: tuple[str | Path | Result | Latents, ...]) -> None:
     seen: dict[Any, Any] = {}
     for item in results:
-        key = id(item) if isinstance(item, Result) else Path(item).resolve()
+        key = id(item) if isinstance(item, Result | Latents) else Path(item).resolve()
         if isinstance(key, Path) and key.is_file():
-            key = key.parent if key.name == "connectivity.h5" else key
+            key = key.parent if key.name in (MAIN_FILE, LATENTS_FILE) else key
         if key in seen:
             raise UsageError(f"{item} is named twice; a result agrees with itself.", hint="name another one")
         seen[key] = item
@@ -164,15 +189,15 @@ def _refuse_strangers(results: list[Result], names: list[str]) -> None:
     )
 
 
-def _names(results: tuple[str | Path | Result, ...]) -> list[str]:
+def _names(results: tuple[str | Path | Result | Latents, ...]) -> list[str]:
     """A short name for each: the last part of its path, with as many parts before it as it takes to tell them apart."""
     parts: list[tuple[str, ...]] = []
     for item in results:
-        if isinstance(item, Result):
+        if isinstance(item, Result | Latents):
             parts.append((item.name,))
             continue
         path = Path(item).resolve()
-        parts.append((path.parent if path.name == "connectivity.h5" else path).parts)
+        parts.append((path.parent if path.name in (MAIN_FILE, LATENTS_FILE) else path).parts)
     for length in range(1, max(len(part) for part in parts) + 1):
         names = ["/".join(part[-length:]).replace("//", "/") for part in parts]
         if len(set(names)) == len(names):

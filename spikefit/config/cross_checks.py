@@ -51,6 +51,15 @@ def contradictions(config: Config) -> list[Contradiction]:
                 f"{format_time(bin_width_s)}; at most {MOST_LAGS:,} can be fitted",
             )
         )
+    self_window_s = config.model.self_window
+    if self_window_s is not None and not bin_width_s <= self_window_s <= window_s:
+        found.append(
+            Contradiction(
+                ("self_window", "window"),
+                f"the window of own history ({format_time(self_window_s)}) must hold at least one bin "
+                f"({format_time(bin_width_s)}) and reach no further back than couplings do ({format_time(window_s)})",
+            )
+        )
     estimator, draws = config.gradient.estimator, config.gradient.draws
     if estimator == "score" and draws < 2:
         found.append(
@@ -64,6 +73,22 @@ def contradictions(config: Config) -> list[Contradiction]:
                 ("estimator", "posterior"),
                 "the exact estimator tries one more spike in each bin and needs the posterior of all later bins to stay "
                 "as it is; with the posterior forward-self a spike changes it; take eat-cubic, gsm or score",
+            )
+        )
+    moves = config.fit.significance in ("jitter", "shift", "trials")
+    hidden = config.model.hidden
+    if moves and hidden != "auto" and min(hidden if isinstance(hidden, tuple) else (hidden,)) > 0:
+        found.append(
+            Contradiction(
+                ("significance", "hidden"),
+                f"surrogates ({config.fit.significance}) are refits without hidden units, and all fits here would have some; take null, or 0 hidden units",
+            )
+        )
+    if config.fit.long_lags == "on" and config.fit.significance != "null":
+        found.append(
+            Contradiction(
+                ("long_lags", "significance"),
+                f"long_lags counts what the test null calls where nothing is, and significance is {config.fit.significance}",
             )
         )
     start_s, stop_s = config.recording.t_start, config.recording.t_stop

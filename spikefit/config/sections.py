@@ -107,6 +107,16 @@ class ModelConfig(Section):
         le=200,
         description="Number of basis functions per filter; raw takes one per lag whatever is given.",
     )
+    self_basis: Literal["same", "raised-cosine-log", "raised-cosine-linear", "b-spline", "exponential", "raw"] = Field(
+        default="same",
+        description="Functions of the lag for what a unit's own spikes do to it, where they shall not be those of couplings.",
+    )
+    self_functions: Annotated[int, Hint("N")] = Field(
+        default=4, ge=1, le=200, description="Number of these functions; raw takes one per lag whatever is given."
+    )
+    self_window: Duration | None = Field(
+        default=None, description="How far they reach back, up to the window; the window where not given."
+    )
     link: Literal["softplus", "exp", "sigmoid"] = Field(
         default="softplus",
         description="From the drive to the expected count; sigmoid is bounded, at 5 spikes per bin.",
@@ -175,9 +185,24 @@ class FitConfig(Section):
         lt=0.9,
         description="Share of the recording, in blocks, that no fit sees and every fit is scored on.",
     )
-    significance: Literal["null", "none"] = Field(
+    folds: Annotated[int, Hint("K")] = Field(
+        default=1,
+        ge=1,
+        le=50,
+        description="Choose among numbers of hidden units by blocked cross-validation in K folds of the training bins; 1 chooses by the held-out blocks.",
+    )
+    significance: Literal["null", "jitter", "shift", "trials", "none"] = Field(
         default="null",
-        description="How edges are tested, without hidden units: null reads from the pairs what no edge looks like.",
+        description="How edges are tested: null reads from the pairs what no edge looks like; jitter, shift and trials refit, without hidden "
+        "units, recordings whose spikes were moved.",
+    )
+    surrogates: Annotated[int, Hint("N")] = Field(
+        default=100, ge=20, le=100_000, description="Recordings with moved spikes that are refitted for such a test."
+    )
+    long_lags: OnOff = Field(
+        default="off",
+        description="Also fit couplings at lags too long for a synapse (from three windows back) and count what the test calls there, as a control; "
+        "without hidden units.",
     )
     max_epochs: Annotated[int, Hint("N")] = Field(
         default=200, ge=1, description="Most passes over the recording; the fit stops earlier once it has converged."

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from spikefit.diagnostics.cosmoothing import BitsPerSpike, bits_per_spike
 from spikefit.diagnostics.factor_analysis import FactorAnalysis, fit_factor_analysis
-from spikefit.diagnostics.readout import RIDGES, fit_poisson_readout
-from spikefit.fitting.pvae.folds import Folds
+from spikefit.diagnostics.readout import RIDGES, PoissonReadout, fit_poisson_readout
+from spikefit.fitting.pvae.folds import Folds, take, thinned
 from spikefit.spikes import Counts
 
 Floats = NDArray[np.floating[Any]]
@@ -27,6 +27,7 @@ WIDTHS_S = (0.02, 0.04, 0.07, 0.1, 0.15, 0.25, 0.5)
 N_FACTORS = (2, 3, 5, 8, 12, 20)
 # Settings are compared on at most so many training bins; what is chosen is then fitted to all.
 MOST_BINS_COMPARED = 20_000
+PASS_BINS = 20_000  # of held-out bins whose features are held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,18 +107,32 @@ def widths_for(folds: Folds) -> list[float]:
 def best_of(candidates: Sequence[tuple[dict[str, float], Features]], folds: Folds, held_out: Sequence[int]) -> Baseline:
     """Choose features and penalty on the bins set aside, fit again on those and the training bins, and score."""
     columns = list(held_out)
-    y_fit, y_choose = folds.fit.counts[:, columns], folds.choose.counts[:, columns]
-    step = max(1, -(-len(y_fit) // MOST_BINS_COMPARED))
+    edges = folds.fit.segment_offsets
+    few = take(folds.fit, thinned(np.stack([edges[:-1], edges[1:]], axis=1), MOST_BINS_COMPARED))
+    y_few, y_choose = few.counts[:, columns], folds.choose.counts[:, columns]
+    share = few.n_bins / folds.fit.n_bins
     tried: list[tuple[float, int, float]] = []
     for place, (_, features) in enumerate(candidates):
-        x_fit, x_choose = features(folds.fit)[::step], features(folds.choose)
+        x_few, x_choose = features(few), features(folds.choose)
         for ridge in RIDGES:
-            readout = fit_poisson_readout(x_fit, y_fit[::step], ridge=ridge / step)
+            readout = fit_poisson_readout(x_few, y_few, ridge=ridge * share)
             score = bits_per_spike(readout.predict(x_choose), y_choose).pooled
             tried.append((score if np.isfinite(score) else -np.inf, place, ridge))
     _, place, ridge = max(tried)
     settings, features = candidates[place]
     x = np.concatenate([features(folds.fit), features(folds.choose)])
-    readout = fit_poisson_readout(x, np.concatenate([y_fit, y_choose]), ridge=ridge)
-    scored = bits_per_spike(readout.predict(features(folds.heldout)), folds.heldout.counts[:, columns])
+    readout = fit_poisson_readout(x, np.concatenate([folds.fit.counts[:, columns], y_choose]), ridge=ridge)
+    scored = bits_per_spike(predictions(readout, features, folds.heldout), folds.heldout.counts[:, columns])
     return Baseline(scored, {**settings, "ridge": ridge})
+
+
+def predictions(readout: PoissonReadout, features: Features, counts: Counts) -> Floats:
+    """Predicted expected counts of all bins, some segments at a time; (bin, unit)."""
+    edges = counts.segment_offsets
+    pass_of = edges[:-1] // PASS_BINS
+    parts = []
+    for which in np.unique(pass_of).tolist():
+        rows = np.flatnonzero(pass_of == which)
+        part = take(counts, np.stack([edges[rows], edges[rows + 1]], axis=1))
+        parts.append(readout.predict(features(part)))
+    return np.concatenate(parts)

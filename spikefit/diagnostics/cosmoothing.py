@@ -64,6 +64,13 @@ def bits_per_spike(expected_count: Floats, counts: NDArray[Any]) -> BitsPerSpike
     return BitsPerSpike(float(gain.sum() / (total * np.log(2))) if total else float("nan"), per_unit)
 
 
+def quartiles(found: BitsPerSpike) -> list[float]:
+    """The three quartiles of a score over units; NaN where no unit has one."""
+    if not np.isfinite(found.per_unit).any():
+        return [float("nan")] * 3
+    return [float(value) for value in np.nanquantile(found.per_unit, (0.25, 0.5, 0.75))]
+
+
 def _log_likelihood(expected: Floats, counts: Floats) -> Floats:
     safe = np.maximum(expected, LEAST_EXPECTED_COUNT)
     return np.asarray(counts * np.log(safe) - safe)

@@ -96,7 +96,7 @@ def benjamini_hochberg(p_value: Array) -> Array:
     Source: Benjamini and Hochberg, "Controlling the false discovery rate" (J R Stat Soc B 1995).
     """
     order = np.argsort(p_value)
-    scaled = p_value[order] * p_value.size / np.arange(1, p_value.size + 1)
+    scaled = p_value[order] * (p_value.size / np.arange(1, p_value.size + 1))  # never below p, rounding included
     out = np.empty_like(p_value)
     out[order] = np.minimum(1.0, np.minimum.accumulate(scaled[::-1])[::-1])
     return out

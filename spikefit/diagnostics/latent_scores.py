@@ -10,19 +10,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikefit.diagnostics.baselines import Baseline, Features, best_of, factor_analysis_baseline, smoothing_baseline
+from spikefit.diagnostics.baselines import (
+    Baseline,
+    Features,
+    best_of,
+    factor_analysis_baseline,
+    predictions,
+    smoothing_baseline,
+)
 from spikefit.diagnostics.cosmoothing import BitsPerSpike, bits_per_spike, fano_factor
 from spikefit.diagnostics.gpfa import gpfa_baseline, gpfa_is_installed
 from spikefit.diagnostics.readout import RIDGES, decode, fit_poisson_readout
 from spikefit.fitting.pvae.apply import encode, generate, heldout_bound, predict
 from spikefit.fitting.pvae.folds import Folds, take
 from spikefit.models.pvae import PVAE
+from spikefit.results.latents import DEAD_NATS_PER_BIN, lifetime_sparsity, mean_divergence, population_sparsity
 from spikefit.spikes import Counts
 
 Floats = NDArray[np.floating[Any]]
 
 IWAE_DRAWS = 16
 FANO_WINDOW_S = 0.1
+MOST_DRAWN_BINS = 50_000
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,7 @@ def few_shot(features: Features, folds: Folds, units: HeldoutUnits, n_bins: int)
     x_choose, y_choose = features(folds.choose), folds.choose.counts[:, columns]
     readouts = [fit_poisson_readout(x, y, ridge=ridge) for ridge in RIDGES]
     best = max(readouts, key=lambda readout: bits_per_spike(readout.predict(x_choose), y_choose).pooled)
-    predicted = best.predict(features(folds.heldout))
+    predicted = predictions(best, features, folds.heldout)
     return bits_per_spike(predicted, folds.heldout.counts[:, columns]).pooled
 
 
@@ -159,7 +168,7 @@ def decoding(features: Features, folds: Folds, targets: tuple[Floats, Floats]) -
 def fano_factors(model: PVAE, heldout: Counts, *, seed: int) -> dict[str, float]:
     """Median Fano factor over units, of the held-out counts and of as many bins drawn from the model."""
     window = max(1, round(FANO_WINDOW_S / heldout.bin_width_s))
-    values, _ = generate(model, heldout.n_bins, seed=seed)
+    values, _ = generate(model, min(heldout.n_bins, MOST_DRAWN_BINS), seed=seed)
     drawn = Counts(
         counts=np.maximum(values, 0).astype(np.uint32),
         bin_width_s=heldout.bin_width_s,
@@ -171,6 +180,23 @@ def fano_factors(model: PVAE, heldout: Counts, *, seed: int) -> dict[str, float]
         "window_s": window * heldout.bin_width_s,
         "data": float(np.nanmedian(fano_factor(heldout, window))),
         "model": float(np.nanmedian(fano_factor(drawn, window))),
+    }
+
+
+def activity(model: PVAE, heldout: Counts, *, shown: list[bool] | None) -> dict[str, Any]:
+    """How many latents say something in the held-out bins, and how sparse they are.
+
+    Returns:
+        `n_latents`, `n_active_latents`, `lifetime_sparsity` (median over the active ones) and `population_sparsity`.
+    """
+    expected = encode(model, heldout, present=shown)
+    alive = mean_divergence(expected, model.log_prior.detach().exp().cpu().numpy()) >= DEAD_NATS_PER_BIN
+    lifetime = lifetime_sparsity(expected)[alive]
+    return {
+        "n_latents": len(alive),
+        "n_active_latents": int(alive.sum()),
+        "lifetime_sparsity": float(np.median(lifetime)) if alive.any() else float("nan"),
+        "population_sparsity": population_sparsity(expected),
     }
 
 

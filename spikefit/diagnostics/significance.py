@@ -7,40 +7,19 @@ Only pairs of two recorded units are tested: a unit's history on itself is no ed
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from spikefit.diagnostics.edge_test import Q_LEVEL, EdgeTest, no_test, z_scores
 from spikefit.diagnostics.empirical_null import EmpiricalNull, benjamini_hochberg, fit_null
 from spikefit.diagnostics.shared_input import count_inputs, shared_input
 
 Array = NDArray[np.float64]
 
-FEWEST_PAIRS = 90  # ten units; fewer z-scores do not show where the bulk ends and edges begin
-Q_LEVEL = 0.05
+FEWEST_UNITS = 10
+FEWEST_PAIRS = FEWEST_UNITS * (FEWEST_UNITS - 1)  # fewer z-scores do not show where the bulk ends and edges begin
 WIDE_SPREAD = 1.5  # of the z-scores as they come; the standard errors alone would then call far too much
 WIDE_LEFTOVER = 1.3  # the same after shared inputs have been taken off
-
-
-@dataclass(frozen=True, eq=False)
-class EdgeTest:
-    """The outcome of a test of all pairs.
-
-    Attributes:
-        p_value, q_value: (post, pre); NaN where there is no test.
-        ci_low, ci_high: interval of the coupling with what shared inputs explain taken off; NaN where there is no test.
-        metrics: figures for `metrics.json`.
-        notes: what the reader must know, as sentences.
-    """
-
-    p_value: Array
-    q_value: Array
-    ci_low: Array
-    ci_high: Array
-    metrics: dict[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def judge_edges(connectivity: Array, std_error: Array, *, level: float) -> EdgeTest:
@@ -51,7 +30,7 @@ def judge_edges(connectivity: Array, std_error: Array, *, level: float) -> EdgeT
         std_error: of the model, (post, pre); pairs without one are not tested.
         level: of the intervals.
     """
-    z, pairs = _z_scores(connectivity, std_error)
+    z, pairs = z_scores(connectivity, std_error)
     n_pairs = int(pairs.sum())
     if n_pairs < FEWEST_PAIRS:
         return _too_few(z.shape, n_pairs)
@@ -88,15 +67,8 @@ def count_shared_inputs(connectivity: Array, std_error: Array) -> int | None:
         connectivity: (post, pre), of the recorded units.
         std_error: of the model, (post, pre).
     """
-    z, pairs = _z_scores(connectivity, std_error)
+    z, pairs = z_scores(connectivity, std_error)
     return count_inputs(z, pairs) if pairs.sum() >= FEWEST_PAIRS else None
-
-
-def _z_scores(connectivity: Array, std_error: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Coupling over standard error, and which entries are pairs of two units that have one."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = connectivity / std_error
-    return z, np.isfinite(z) & ~np.eye(len(z), dtype=bool)
 
 
 def _doubts(raw_spread: float, n_inputs: int, null: EmpiricalNull) -> tuple[str, ...]:
@@ -120,10 +92,8 @@ def _doubts(raw_spread: float, n_inputs: int, null: EmpiricalNull) -> tuple[str,
 
 
 def _too_few(shape: tuple[int, ...], n_pairs: int) -> EdgeTest:
-    unknown = np.full(shape, np.nan)
-    note = (
+    return no_test(
+        shape,
         f"{n_pairs} pairs of recorded units are too few to show what no edge looks like (at least {FEWEST_PAIRS} are "
-        "needed, ten units): there are no p- and q-values"
+        "needed, ten units): there are no p- and q-values",
     )
-    metrics = {"significance": "none", "n_tested_pairs": 0}
-    return EdgeTest(unknown, unknown, unknown, unknown, metrics, (note,))

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from spikefit.fitting.cross_validation import CrossValidation, cross_validate
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.how_many import CountShared, candidates_for, overfit_nats
+from spikefit.fitting.iwae import iwae_nats
 from spikefit.fitting.outcome import Array
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import Blocks, choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.training import Trained
 from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import train_candidate
-from spikefit.fitting.without_hidden import fit_observed, weight_rules
+from spikefit.fitting.without_hidden import fit_observed
 from spikefit.models.coupling import filters_from_weights
 
 
@@ -38,6 +41,8 @@ class Candidates:
         asked: numbers to choose from, the first of them where nothing can be judged.
         plain: design and fit without hidden units that the hidden ones start from: couplings alone.
         trained: the candidates with hidden units, by their number.
+        iwae: importance-weighted bound of each candidate with hidden units on each held-out window, as `nats`.
+        cross: what folds of the training bins say, where they were asked for.
         n_shared: shared inputs that the couplings show; None where that was not asked or cannot be told.
     """
 
@@ -49,16 +54,22 @@ class Candidates:
     asked: tuple[int, ...]
     plain: tuple[Design, GLMFit]
     trained: dict[int, Trained] = field(default_factory=dict)
+    iwae: dict[int, Tensor] = field(default_factory=dict)
+    cross: CrossValidation | None = None
     n_shared: int | None = None
 
     def choose(self) -> int:
-        """The number of hidden units that the held-out bins support."""
-        if len(self.asked) == 1 or not len(self.heldout):
+        """The fewest hidden units within one standard error of the best, by the folds or else the held-out bins; none is always one."""
+        if len(self.asked) == 1 or not (len(self.heldout) or self.cross):
             return self.asked[0]
-        compared = {h: self.nats[h] for h in self.asked}
+        if self.cross is not None:
+            compared, n_bins, bar = dict(self.cross.nats), self.cross.n_bins, self.cross.bar
+        else:
+            compared, n_bins = {0: self.nats[0]} | self.iwae, self.blocks.n_bins
+            bar = n_bins * self.hidden_bar
         if self.problem.settings.hidden_auto:
-            compared[0] = self.nats[0] + self.blocks.n_bins * self.hidden_bar
-        return choose_hidden(compared, self.blocks.n_bins)
+            compared[0] = compared[0] + bar
+        return choose_hidden(compared, n_bins)
 
     @property
     def hidden_bar(self) -> float:
@@ -106,6 +117,10 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
     )
     out.trained = dict(zip(with_hidden, trained, strict=True))
     out.nats |= {n_hidden: poglm_nats(candidate.scored, heldout) for n_hidden, candidate in out.trained.items()}
+    if len(heldout):
+        out.iwae = {n_hidden: iwae_nats(candidate.scored, heldout)[:, 0] for n_hidden, candidate in out.trained.items()}
+    if settings.folds > 1 and max(out.asked) > 0:
+        out.cross = cross_validate(problem, out.asked, hooks)
     return out
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -48,6 +48,7 @@ class Design:
         covariates: further features of every bin of the recording, the same for all units; (covariate, bin).
         cache_bytes: how much of the features may be kept between passes.
         block_bins: bins whose features are made at a time.
+        n_coupling_functions: functions of the basis that couplings are made of, the others being for own history; None for all.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Design:
         covariates: Float[Tensor, "covariate bin"] | None = None,
         cache_bytes: int = 0,
         block_bins: int = BLOCK_BINS,
+        n_coupling_functions: int | None = None,
     ) -> None:
         self._counts = counts
         self._covariates = covariates
@@ -70,6 +72,7 @@ class Design:
         self.n_units = counts.shape[0]
         self.n_couplings = self.n_units * basis.shape[1]
         self.n_features = self.n_couplings + (0 if covariates is None else len(covariates))
+        self.n_coupling_functions = basis.shape[1] if n_coupling_functions is None else n_coupling_functions
         self.n_bins = int(np.diff(ranges, axis=1).sum()) if len(ranges) else 0
         self._bands: Bands | None = None
         spikes_per_bin = sum(int(counts[:, a:b].sum(dtype=torch.int64)) for a, b in ranges.tolist()) / max(
@@ -91,6 +94,7 @@ class Design:
             covariates=self._covariates,
             cache_bytes=self._cache_bytes,
             block_bins=self._block_bins,
+            n_coupling_functions=self.n_coupling_functions,
         )
 
     def within_memory(self, work: Callable[[], T]) -> T:
@@ -111,6 +115,16 @@ class Design:
         least = min(FEWEST_BLOCK_BINS, self._block_bins)
         done, _ = halving(attempt, self._block_bins, least=least, what="the fit without hidden units")
         return done
+
+    @property
+    def own_features(self) -> Bool[Tensor, " feature"] | None:
+        """Which features are for own history alone; None where none are."""
+        n_functions = self._basis.shape[1]
+        if self.n_coupling_functions == n_functions:
+            return None
+        is_own = torch.arange(self.n_features, device=self.device) % n_functions >= self.n_coupling_functions
+        is_own[self.n_couplings :] = False
+        return is_own
 
     @property
     def n_lags(self) -> int:
@@ -222,6 +236,10 @@ class Design:
                 self._cache_bytes -= size
                 self._cache[key] = features, targets
             yield features, targets
+
+    def spans(self) -> list[tuple[int, int, Tensor | None]]:
+        """Of every block its first bin, the end of its last, and which bins between are scored (None: all)."""
+        return [(block.start, block.stop, block.scored) for block in self._blocks]
 
     @property
     def n_blocks(self) -> int:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from spikefit.fitting.candidates import Candidates, fit_candidates
+from spikefit.fitting.choice import choice_metrics, further_scores
 from spikefit.fitting.expected import judged_bins
-from spikefit.fitting.how_many import CountShared, say_choice
+from spikefit.fitting.how_many import CountShared
 from spikefit.fitting.outcome import Array, FittedNetwork, score_metrics, size_metrics
 from spikefit.fitting.problem import FitSettings, Hooks, Problem, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
@@ -58,14 +59,14 @@ def fit_network(
     if problem.structure is not None:
         metrics |= problem.structure.counted()
     metrics["h0_common_drive"] = problem.common_drive is not None
-    if settings.hidden_auto:
-        metrics |= {"hidden_auto": True, "n_shared_inputs_train": candidates.n_shared}
-        metrics["hidden_bar_nats_per_bin"] = candidates.hidden_bar
-        metrics["hidden_choice"] = say_choice(candidates.n_shared, chosen, candidates.asked)
+    metrics |= choice_metrics(candidates, chosen)
+    for row in metrics.get("candidates", ()):
+        row |= further_scores(candidates)[row["n_hidden"]]
     if chosen == 0:
         network = glm_outcome(problem, candidates.observed, metrics, hooks, began)
     else:
-        network = poglm_outcome(problem, candidates.trained[chosen], metrics, began)
+        folds = candidates.cross.models[chosen] if candidates.cross else ()
+        network = poglm_outcome(problem, candidates.trained[chosen], metrics, began, folds)
     scored = candidates.trained[chosen].scored if chosen else candidates.observed
     return dataclasses.replace(
         network,

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikefit.fitting.design import Design
+from spikefit.fitting.own_blocks import OwnBlocks
 from spikefit.fitting.processes import add_up
 from spikefit.fitting.products import Weights
 from spikefit.models.link import LINKS, inverse_link
@@ -45,10 +46,17 @@ class Spectrum:
     Attributes:
         scales: ascending; (feature,).
         rotation: in columns; (feature, feature).
+        own: covariances of each unit's own history, where that has features of its own; those are no part of the rest.
     """
 
     scales: Float[Tensor, " feature"]
     rotation: Float[Tensor, "feature feature"]
+    own: Float[Tensor, "unit own own"] | None = None
+
+    @property
+    def n_features(self) -> int:
+        """All features, those of own history included."""
+        return len(self.scales) + (0 if self.own is None else self.own.shape[0] * self.own.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,11 +165,14 @@ class Solver:
         d = self.design
         self.mean = d.feature_sums() / d.n_bins
         self.mean_count = d.count_sums() / d.n_bins
-        if spectrum is None or len(spectrum.scales) != d.n_features:
+        self.parts = OwnBlocks(d)
+        if spectrum is None or spectrum.n_features != d.n_features:
             every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
             gram, n_seen = self.part.within_memory(lambda: self.part.gram(self.mean, every))
             add_up([gram, n_seen])
-            spectrum = Spectrum(*torch.linalg.eigh(gram / n_seen))
+            shared, own = self.parts.split(gram / n_seen)
+            scales, rotation = torch.linalg.eigh(shared)
+            spectrum = Spectrum(scales, rotation, own)
         self.spectrum, self.rotation, scales = spectrum, spectrum.rotation, spectrum.scales
         r = self.mean_count.clamp(min=0.5 / d.n_bins)
         self.start_drive = inverse_link(self.link_name, r)
@@ -172,6 +183,12 @@ class Solver:
         self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + ridge
         self.curvature = self.curvature.clamp(min=1e-6 * self.curvature.max())
         self.baseline_curvature = information * d.n_bins
+        if spectrum.own is not None:
+            block = (information * d.n_bins)[:, None, None] * spectrum.own
+            diagonal = block.diagonal(dim1=1, dim2=2)
+            diagonal += ridge[:, :1] if isinstance(ridge, Tensor) else ridge
+            diagonal += 1e-6 * diagonal.amax(1, keepdim=True)
+            self.own_factors = torch.linalg.cholesky(block)
         self.own: Tensor | None = None
         self.own_row = torch.zeros(d.n_units, dtype=torch.long, device=d.device)
 
@@ -269,9 +286,16 @@ class Solver:
         if self.own is not None:
             factors = self.own[self.own_row[units]]
             return torch.cholesky_solve(gradient[..., None], factors)[..., 0]
-        rotated = gradient[:, :-1] @ self.rotation
         out = torch.empty_like(gradient)
-        out[:, :-1] = (rotated / self.curvature[units]) @ self.rotation.T
+        if self.parts.any:
+            rotated = gradient[:, self.parts.shared] @ self.rotation
+            out[:, self.parts.shared] = (rotated / self.curvature[units]) @ self.rotation.T
+            own = self.parts.own[units]
+            solved = torch.cholesky_solve(gradient.gather(1, own)[..., None], self.own_factors[units])[..., 0]
+            out[:, self.parts.own.flatten()] = 0.0
+            out.scatter_(1, own, solved)
+        else:
+            out[:, :-1] = (gradient[:, :-1] @ self.rotation / self.curvature[units]) @ self.rotation.T
         out[:, -1] = gradient[:, -1] / self.baseline_curvature[units]
         return self.hold(out, units)
 
@@ -303,6 +327,8 @@ class Solver:
         objective = [-value.sum().item()]
         active = everyone
         for iteration in range(1, max_iterations + 1):
+            if not len(active):
+                break
             far = iteration > OWN_AFTER and self.own is None and bool(decrement[active].max() > OWN_ABOVE_NATS)
             if far and self.give_own_curvature(params, active):
                 memory = _Memory(d.n_units)  # its pairs corrected the shared matrix

@@ -50,7 +50,7 @@ def overfit_nats(fit: GLMFit, n_train: int) -> float:
     return (fit.weights.numel() + fit.baseline.numel()) / (2 * max(1, n_train))
 
 
-def say_choice(n_shared: int | None, chosen: int, tried: tuple[int, ...]) -> str:
+def say_auto(n_shared: int | None, chosen: int, tried: tuple[int, ...]) -> str:
     """Why that number of hidden units, as a sentence."""
     if n_shared is None:
         return (
@@ -77,3 +77,12 @@ def say_choice(n_shared: int | None, chosen: int, tried: tuple[int, ...]) -> str
             else ""
         )
     )
+
+
+def say_listed(chosen: int, asked: tuple[int, ...], n_folds: int) -> str:
+    """Why that number of those that were asked for, as a sentence; 0 is always a candidate."""
+    listed = ", ".join(str(h) for h in sorted({0, *asked}))
+    judged = f"in {n_folds} folds" if n_folds > 1 else "on held-out bins"
+    if chosen == 0:
+        return f"hidden units are not needed: of {listed} hidden units none scores {judged} above no hidden units by more than a standard error"
+    return f"{chosen} of {listed} hidden units: the fewest within one standard error of the best score {judged}"

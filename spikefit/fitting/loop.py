@@ -145,6 +145,7 @@ class Loop:
             self.optimizer.step()
             self._hold_signs()
             self._hold_structure()
+            self.model.hold_own_functions()
             n_scored += self.windows.n_scored(which)
         return total / n_scored
 

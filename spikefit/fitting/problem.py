@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
+from spikefit.fitting.how_many import UNITS_PER_HIDDEN
 from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
 from spikefit.fitting.split import Split, only_where, split_bins
 from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
-from spikefit.models.basis import make_basis
+from spikefit.models.basis import Basis, make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
+from spikefit.models.own_history import SAME, joined_basis
 from spikefit.pair_rules import PairRule, pair_tables
 from spikefit.pieces import Spread, one_by_one
 from spikefit.spikes import Counts
@@ -34,7 +36,17 @@ CORE_BINS = 500  # scored bins of a training window; the context beside it is wh
 HELDOUT_CORE_BINS = 2000
 FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
 STEPS_PER_PASS = 20
-NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit"}  # settings that a checkpoint does not depend on
+NOT_IDENTITY = {  # settings that a checkpoint does not depend on
+    "hidden",
+    "hidden_auto",
+    "memory_limit",
+    "folds",
+    "surrogates",
+    "n_surrogates",
+    "surrogates_below",
+    "long_lags",
+    "workers",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,9 @@ class FitSettings:
 
     `ridge` is None where it shall be chosen from the data. `common_drive_s` are the time constants of the common drive;
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
+    fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
+    where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
+    (None: all cores).
     fit without them, and `hidden` is (0,). `memory_limit` is in bytes, None where it shall follow from what is free; it
     changes no number.
     """
@@ -65,8 +80,17 @@ class FitSettings:
     learning_rate: float
     seed: int
     common_drive_s: tuple[float, ...] = ()
+    folds: int = 1
     hidden_auto: bool = False
+    surrogates: str | None = None
+    n_surrogates: int = 0
+    surrogates_below: int = 0
+    long_lags: bool = False
+    workers: int | None = None
     pair_rules: tuple[PairRule, ...] = ()
+    self_basis: str = SAME
+    self_functions: int = 4
+    self_window_s: float | None = None
     memory_limit: int | None = None
 
 
@@ -106,7 +130,9 @@ class Problem:
         counts: visible counts on the device, (unit, bin).
         segment_offsets: first bin of each segment and the end of the last.
         split: scored bins.
-        basis: (lag, basis) on the device; its dtype is the dtype of the computation.
+        basis: (lag, basis) on the device, the functions for own history, where there are some, behind those for couplings; its
+            dtype is the dtype of the computation.
+        n_coupling_functions: functions of the basis that couplings are made of.
         settings: of the fit.
         unit_ids: of the visible units.
         mean_count: mean spikes per training bin of every unit, above zero; float64 on the CPU.
@@ -123,6 +149,7 @@ class Problem:
     segment_offsets: NDArray[np.int64]
     split: Split
     basis: Tensor
+    n_coupling_functions: int
     settings: FitSettings
     unit_ids: tuple[str, ...]
     mean_count: Tensor
@@ -190,9 +217,7 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         UsageError: if window, bins and held-out share leave nothing to fit or to judge, or a unit fires too much for the
             bounded link.
     """
-    basis = make_basis(
-        settings.basis, window_s=settings.window_s, bin_width_s=counts.bin_width_s, n_functions=settings.n_functions
-    )
+    basis, n_coupling_functions = fit_basis(settings, counts.bin_width_s)
     split = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=settings.heldout, seed=settings.seed)
     if counts.covariates is not None and not counts.covariates.known.all():
         split = only_where(split, counts.covariates.known)
@@ -227,6 +252,7 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         segment_offsets=counts.segment_offsets,
         split=split,
         basis=torch.from_numpy(basis).to(device, dtype),
+        n_coupling_functions=n_coupling_functions,
         settings=settings,
         unit_ids=counts.unit_ids,
         mean_count=mean_count,
@@ -240,6 +266,25 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     )
 
 
+def fit_basis(settings: FitSettings, bin_width_s: float) -> tuple[Basis, int]:
+    """The basis of a fit, (lag, function), and how many of its functions are for couplings.
+
+    Raises:
+        UsageError: if a window is shorter than one bin.
+    """
+    coupling = make_basis(
+        settings.basis, window_s=settings.window_s, bin_width_s=bin_width_s, n_functions=settings.n_functions
+    )
+    window_s = settings.window_s if settings.self_window_s is None else settings.self_window_s
+    return joined_basis(
+        coupling,
+        settings.self_basis,
+        window_s=window_s,
+        bin_width_s=bin_width_s,
+        n_functions=settings.self_functions,
+    )
+
+
 def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.device) -> Structure | None:
     if not settings.pair_rules:
         return None
@@ -249,7 +294,8 @@ def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.d
 
 def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:
     """What the memory of a fit depends on; `basis` is the shape of the basis, (lag, basis)."""
-    n_hidden = max(settings.hidden)
+    # What auto will try is not known yet, only that it is no more than this.
+    n_hidden = counts.n_units // UNITS_PER_HIDDEN if settings.hidden_auto else max(settings.hidden)
     return FitSize(
         n_units=counts.n_units,
         n_bins=counts.n_bins,

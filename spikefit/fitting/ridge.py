@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from spikefit.fitting.folds import folds_of
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import glm_nats
@@ -49,7 +49,7 @@ def choose_ridge(problem: Problem, hooks: Hooks) -> tuple[float, list[RidgeScore
         problem: with its split; the penalty in its settings plays no part.
         hooks: progress and stopping.
     """
-    folds = folds_of(problem.split.train, len(problem.basis))
+    folds = folds_of(problem.split.train, len(problem.basis), N_FOLDS)
     hooks.stage("choosing the ridge penalty", float(len(RIDGE_PATH)))
     quiet = dataclasses.replace(hooks, update=lambda done, **figures: None)
     starts: list[GLMFit | None] = [None] * len(folds)
@@ -81,20 +81,3 @@ def _behind(nats: torch.Tensor, best: torch.Tensor, n_bins: int) -> tuple[float,
     gap = best - nats
     error = gap.std().item() * math.sqrt(len(gap)) if len(gap) > 1 else 0.0
     return gap.sum().item() / n_bins, error / n_bins
-
-
-def folds_of(train: NDArray[np.int64], n_lags: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Training bins and bins set aside of every fold; nobody's history lies in the other part."""
-    stretches = train
-    while len(stretches) < 2 * N_FOLDS:
-        longest = int(np.diff(stretches, axis=1).argmax())
-        start, stop = stretches[longest].tolist()
-        middle = (start + stop) // 2
-        if middle - n_lags <= start:
-            break
-        # A cut of our own needs its purged window, too.
-        halves = np.array([[start, middle - n_lags], [middle, stop]], dtype=np.int64)
-        stretches = np.concatenate([stretches[:longest], halves, stretches[longest + 1 :]])
-    n_folds = min(N_FOLDS, len(stretches))
-    fold = np.arange(len(stretches)) % n_folds
-    return [(stretches[fold != k], stretches[fold == k]) for k in range(n_folds)] if n_folds > 1 else [(train, train)]

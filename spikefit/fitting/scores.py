@@ -111,15 +111,16 @@ def poglm_nats(model: POGLMNetwork, windows: Windows, n_draws: int = SCORE_DRAWS
 
 def nats_per_bin(nats: Float[Tensor, " window"], blocks: Blocks) -> Score:
     """Mean over bins and its standard error, windows being independent."""
-    return _ratio(nats, blocks.n_bins)
+    return ratio(nats, blocks.n_bins)
 
 
 def bits_per_spike(nats: Float[Tensor, " window"], blocks: Blocks) -> Score:
     """Gain over constant rates in bits per visible spike, with the standard error of the ratio; NaN without spikes."""
-    return _ratio((nats - blocks.null_nats) / math.log(2), blocks.n_spikes)
+    return ratio((nats - blocks.null_nats) / math.log(2), blocks.n_spikes)
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> Score:
+def ratio(numerator: Tensor, denominator: Tensor) -> Score:
+    """Σ numerator / Σ denominator and its standard error, blocks being independent; NaN without anything to divide by."""
     total, n = denominator.sum(), len(denominator)
     if total <= 0:
         return Score(math.nan, math.nan)
@@ -139,7 +140,7 @@ def choose_hidden(nats: dict[int, Float[Tensor, " window"]], n_bins: Int[Tensor,
     """
     best = max(nats, key=lambda n: nats[n].sum().item())
     for n_hidden in sorted(nats):
-        behind = _ratio(nats[best] - nats[n_hidden], n_bins.double())
+        behind = ratio(nats[best] - nats[n_hidden], n_bins.double())
         if n_hidden == best or behind.value <= behind.error:
             return n_hidden
     return best

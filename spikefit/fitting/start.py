@@ -70,7 +70,9 @@ def _set_generative_side(
     start_count = START_COUNT[model.family]
     lags = torch.arange(n_lags, dtype=torch.float64)
     profile = torch.exp(-lags / (DECAY_IN_WINDOWS * n_lags))
-    on_basis = torch.linalg.lstsq(basis, profile[:, None]).solution[:, 0]
+    couplings = basis[:, : model.n_coupling_functions]
+    on_basis = torch.linalg.lstsq(couplings, profile[:, None]).solution[:, 0]
+    on_basis = torch.nn.functional.pad(on_basis, (0, basis.shape[1] - len(on_basis)))
     baseline = inverse_link(model.link, mean_count.cpu().double())
     n_visible = model.n_visible
     for restart, loadings in enumerate(factors):

@@ -90,6 +90,7 @@ class Training:
         estimator: of gradients through hidden counts.
         settings: of the optimiser.
         max_epochs: most epochs before the annealing.
+        polish: whether to end with a few epochs on all bins.
         seed: of draws and order.
         name_unit: names a unit by its index, for messages.
     """
@@ -107,7 +108,9 @@ class Training:
         max_epochs: int,
         seed: int,
         name_unit: NameUnit,
+        polish: bool = True,
     ) -> None:
+        self.polish = polish
         self.n_hidden, self.max_epochs, self.settings, self.estimator = n_hidden, max_epochs, settings, estimator
         self.windows = {"train": train, "heldout": heldout if len(heldout) else train, "everything": everything}
         self.name_unit = name_unit
@@ -221,7 +224,7 @@ class Training:
         best = values.sum(0).argmax(keepdim=True)
         self._leave_behind(best)
         self.scored = keep_restarts(self.loop.model, best)
-        self._enter("polish", keep_restarts(self.scored, torch.zeros(1, dtype=torch.long)))
+        self._enter("polish" if self.polish else "done", keep_restarts(self.scored, torch.zeros(1, dtype=torch.long)))
 
     def _leave_behind(self, kept: Tensor) -> None:
         """Remember the restarts that are not kept."""

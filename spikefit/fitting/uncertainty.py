@@ -122,7 +122,7 @@ def _errors(design: Design, fit: GLMFit, columns: Tensor, ridge: Ridge, link: st
     if float(design.n_units) * design.n_bins * design.n_features**2 <= MOST_MULTIPLICATIONS:
         errors, how = _own_information(design, fit, columns, ridge, link, free), "information"
     else:
-        errors, how = _shared_information(design, fit, columns, ridge, link), "shared information"
+        errors, how = _shared_information(design, fit, columns, ridge, link, free), "shared information"
     if free is not None:
         errors[(free.double() @ columns.abs()) == 0] = torch.nan
     return errors, how
@@ -160,7 +160,11 @@ def _variance(information: Tensor, columns: Tensor, free: Tensor | None) -> Tens
     return (torch.linalg.solve(information, columns) * columns).sum(0)
 
 
-def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str) -> Tensor:
+def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free) -> Tensor:
+    """Features of own history are no part of what units share; what rests on them has no error here: NaN."""
+    own, everything = design.own_features, sums
+    if own is not None:
+        sums = sums[~own]
     spectrum, n_seen = fit.spectrum, 0
     assert spectrum is not None
     weight = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
@@ -175,4 +179,6 @@ def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge,
     mean_ridge = ridge.mean(1, keepdim=True).clamp(min=1e-9) if isinstance(ridge, Tensor) else max(ridge, 1e-9)
     inverse = 1 / (total * values.clamp(min=0) + mean_ridge)
     variance: Tensor = inverse @ (vectors.T @ sums).square()
+    if free is not None and own is not None:
+        variance[((free & own).double() @ everything.abs()) > 0] = torch.nan
     return variance.sqrt()

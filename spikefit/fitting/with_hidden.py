@@ -29,8 +29,13 @@ from spikefit.prob.protocol import Estimator
 from spikefit.prob.single import single_spike_estimator
 
 
-def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks) -> Trained:
-    """Train one candidate, from what the fit without hidden units on that design leaves unexplained."""
+def train_candidate(
+    problem: Problem, n_hidden: int, design: Design, fit: GLMFit, hooks: Hooks, *, polish: bool = True
+) -> Trained:
+    """Train one candidate, from what the fit without hidden units on that design leaves unexplained.
+
+    Without the polish on all bins the reported model is the scored one.
+    """
     settings = problem.settings
     n_first = n_start(n_hidden)
     model = POGLMNetwork(
@@ -42,6 +47,7 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
         posterior=settings.posterior,
         n_restarts=settings.restarts,
         n_covariates=problem.n_covariates,
+        n_coupling_functions=problem.n_coupling_functions,
     )
     train = problem.windows(problem.split.train, CORE_BINS)
     training = Training(
@@ -61,6 +67,7 @@ def train_candidate(problem: Problem, n_hidden: int, design: Design, fit: GLMFit
             structure=problem.structure,
         ),
         max_epochs=settings.max_epochs,
+        polish=polish,
         seed=settings.seed,
         name_unit=lambda index: [*problem.unit_ids, *(f"hidden-{h}" for h in range(n_first))][index],
     )

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from spikefit.errors import UsageError
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
+from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.surrogates import Surrogates, fit_surrogates
 from spikefit.fitting.uncertainty import errors_of_fit
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.coupling import filters_from_weights
 
 
@@ -44,6 +47,7 @@ def fit_observed(
         covariates=None if inputs is None else inputs.to(where),
         cache_bytes=problem.memory.cache_bytes,
         block_bins=problem.memory.block_bins,
+        n_coupling_functions=problem.n_coupling_functions,
     )
     # The penalty belongs to the whole recording: a part of it gets its share.
     share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
@@ -56,14 +60,6 @@ def fit_observed(
     ridge, free = weight_rules(problem, design, problem.ridge * share)
     fit = fit_glm(design, ridge=ridge, free=free, link=problem.settings.link, start=start, on_iteration=tell)
     return design, fit
-
-
-def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float | Tensor, Tensor | None]:
-    """The penalty of every weight of a design, and which weights may differ from zero (None: all)."""
-    if problem.structure is None:
-        return ridge, None
-    structure, n_functions = problem.structure.to(design.device), problem.basis.shape[1]
-    return structure.ridge(ridge, design.n_features, n_functions), structure.free(design.n_features, n_functions)
 
 
 def glm_outcome(
@@ -85,6 +81,7 @@ def glm_outcome(
     errors = errors_of_fit(
         design, fit, basis, ridge=ridge, link=settings.link, free=free, further=problem.covariate_rows
     )
+    surrogates, refused = _surrogates(problem, design, fit, hooks)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -126,4 +123,22 @@ def glm_outcome(
         metrics=metrics,
         history={"step": np.arange(len(objective), dtype=np.float64), "objective": objective},
         notes=notes_on(metrics, fit.converged),
+        surrogates=surrogates,
+        surrogates_refused=refused,
+        long_lags=fit_long_lags(problem, design, fit, hooks) if settings.long_lags else None,
     )
+
+
+def _surrogates(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -> tuple[Surrogates | None, str | None]:
+    """Those that were asked for; with too few units for another test jittered ones, or why there are none."""
+    settings, n_units = problem.settings, design.n_units
+    if n_units < 2:
+        return None, None
+    if settings.surrogates is not None:
+        return fit_surrogates(problem, design, fit, settings.surrogates, settings.n_surrogates, hooks), None
+    if n_units >= settings.surrogates_below:
+        return None, None
+    try:
+        return fit_surrogates(problem, design, fit, "jitter", settings.n_surrogates, hooks), None
+    except UsageError as refused:
+        return None, refused.message

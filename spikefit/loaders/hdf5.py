@@ -12,7 +12,7 @@ import numpy as np
 from spikefit.errors import RecordingError, UsageError
 from spikefit.intervals import Intervals
 from spikefit.loaders.h5 import H5Reader, opened
-from spikefit.loaders.hdf5_layouts import LAYOUTS, from_mapping
+from spikefit.loaders.hdf5_layouts import LAYOUTS, check_lengths, from_mapping
 from spikefit.loaders.hdf5_names import first_number, first_text
 from spikefit.loaders.nwb_columns import column_values
 from spikefit.loaders.raw import RawRecording, ReadOptions, SourceFile
@@ -56,6 +56,8 @@ def _find(reader: H5Reader) -> RawRecording:
     else:
         found = _fitting(reader, _groups(reader))
     if not found:
+        for group in _groups(reader) if wanted is None else []:
+            check_lengths(reader, group)
         raise RecordingError(
             f"{reader.path.name}: an HDF5 file, but not laid out in a way that is known; it holds {reader.listing()}.",
             hint=HOW_TO_POINT,

@@ -80,6 +80,22 @@ def flat_times_and_units(reader: H5Reader, group: h5py.Group) -> RawRecording | 
     return _flat(reader, group, times, units, names)
 
 
+def check_lengths(reader: H5Reader, group: h5py.Group) -> None:
+    """Where nothing else fits: refuse times and units that would be a list of spikes, were there as many of each.
+
+    Raises:
+        RecordingError: saying how many there are.
+    """
+    times, units = first_dataset(reader, group, TIMES), first_dataset(reader, group, UNITS)
+    if times is None or units is None or times.shape is None or units.shape is None:
+        return
+    if len(times.shape) == len(units.shape) == 1 and times.shape != units.shape:
+        raise RecordingError(
+            f"{reader.path.name}: {times.name} has {times.shape[0]} times and {units.name} {units.shape[0]} units, expected one unit per time.",
+            hint="write both again from the same spikes",
+        )
+
+
 def ragged_with_index(reader: H5Reader, group: h5py.Group) -> RawRecording | None:
     """`spike_times` and where each unit's end in it, as NWB keeps them."""
     times = first_dataset(reader, group, TIMES)

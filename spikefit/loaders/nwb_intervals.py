@@ -14,7 +14,7 @@ from spikefit.loaders.h5 import H5_FAULTS, H5Reader
 from spikefit.loaders.nwb_columns import column_values, row_ends
 
 # Columns whose text names an interval; `tags` may hold several per interval.
-LABEL_COLUMNS = ("tags", "label", "labels", "epoch_name", "name", "state", "state_name")
+LABEL_COLUMNS = ("tags", "label", "labels", "epoch_name", "name", "trial_type", "condition", "state", "state_name")
 # Tables with more different labels than this are described by numbers, not by names.
 MAX_LABELS = 50
 

@@ -214,6 +214,11 @@ def _refuse_spikes_outside(
     if clip:
         warnings.append(f"{told}; they were left out.")
         return
+    if n_outside == raw.times.size:
+        raise RecordingError(
+            f"{name}: {told}: no spike lies inside, so spikes and intervals do not count from the same moment, or not in the same unit.",
+            hint="look at both in the file; pass --t-start and --t-stop if only the intervals are wrong",
+        )
     early, late = _span(raw)
     ways = []
     if early < every[0, 0] - EDGE_TOLERANCE_S:

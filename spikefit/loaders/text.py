@@ -17,10 +17,12 @@ from spikefit.loaders.raw import (
     from_labels,
     number_of_bytes,
     parse_time_unit,
+    read_head,
     unique_ids,
 )
 
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
+# A comma may stand for the point, where something else divides the columns.
+NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 # `time (ms)`, `spike_time_ms`, `t [s]`
 HEADING = re.compile(r"(?P<name>.*?)[\s_]*[\[(]?(?P<unit>s|sec|seconds|ms|us|µs|ns|min)[\])]?", re.IGNORECASE)
 
@@ -58,6 +60,8 @@ def read(path: Path, options: ReadOptions) -> RawRecording:
             f"{path.name}: {number_of_bytes(size)} of text are too much.",
             hint="convert it to HDF5 or NWB, which are far smaller",
         )
+    if b"\0" in read_head(path, 4096):
+        raise RecordingError(f"{path.name}: this is no text.", hint="leave --format out")
     try:
         lines = lines_of(path.read_text(encoding="utf-8-sig", errors="replace"))
     except OSError as fault:
@@ -116,6 +120,18 @@ def split(line: str, separator: str | None) -> list[str]:
     return [cell.strip().strip('"') for cell in line.split(separator)]
 
 
+def as_numbers(cells: list[str]) -> NDArray[np.float64]:
+    """Numbers from cells of text.
+
+    Raises:
+        ValueError: if one is none.
+    """
+    try:
+        return np.array(cells, dtype=np.float64)
+    except ValueError:
+        return np.array([cell.replace(",", ".") for cell in cells], dtype=np.float64)
+
+
 def _which(heading: list[str], columns: list[list[str]], path: Path) -> tuple[int, int, str | None]:
     """The columns of times and units, and the unit of time that the heading states."""
     names, units_of_time = [], []
@@ -137,7 +153,7 @@ def _which(heading: list[str], columns: list[list[str]], path: Path) -> tuple[in
         )
     if len(numeric) == 1:
         return numeric[0], 1 - numeric[0], None
-    fractions = [any("." in cell or "e" in cell.lower() for cell in columns[k][:1000]) for k in (0, 1)]
+    fractions = [any("." in cell or "," in cell or "e" in cell.lower() for cell in columns[k][:1000]) for k in (0, 1)]
     if fractions[0] != fractions[1]:
         time_at = 0 if fractions[0] else 1
     else:
@@ -157,7 +173,7 @@ def _known_unit(text: str | None) -> str | None:
 
 def _times(column: list[str], path: Path, has_heading: bool) -> NDArray[np.float64]:
     try:
-        return np.array(column, dtype=np.float64)
+        return as_numbers(column)
     except ValueError as fault:
         bad = next(k for k, cell in enumerate(column) if not NUMBER.fullmatch(cell))
         raise RecordingError(
@@ -167,4 +183,8 @@ def _times(column: list[str], path: Path, has_heading: bool) -> NDArray[np.float
 
 
 def _numeric_first(label: str) -> tuple[int, float, str]:
-    return (0, float(label), label) if NUMBER.fullmatch(label) and "n" not in label.lower() else (1, 0.0, label)
+    return (
+        (0, float(label.replace(",", ".")), label)
+        if NUMBER.fullmatch(label) and "n" not in label.lower()
+        else (1, 0.0, label)
+    )

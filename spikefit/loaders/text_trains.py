@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError
 from spikefit.loaders.raw import RawRecording, ReadOptions, damaged, from_trains, number_of_bytes
-from spikefit.loaders.text import NUMBER, lines_of, separator_of, split
+from spikefit.loaders.text import NUMBER, as_numbers, lines_of, separator_of, split
 
 # No table of spikes has so many columns of numbers; a train of so few spikes may be a line of a table that was cut off.
 MOST_COLUMNS = 8
@@ -70,7 +70,7 @@ def _train(line: str, row: int, path: Path) -> NDArray[np.float64]:
     cells = _cells(line)
     try:
         # Some programs write the spikes of a unit in the order in which they were found.
-        return np.sort(np.array(cells, dtype=np.float64))
+        return np.sort(as_numbers(cells))
     except ValueError:
         bad = next(cell for cell in cells if not NUMBER.fullmatch(cell))
         raise RecordingError(

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikefit.models.coupling import filters_from_weights, history_features, times_features
+from spikefit.models.own_history import may_use
 from spikefit.models.posteriors import POSTERIORS
 
 
@@ -32,6 +33,8 @@ class POGLMNetwork(nn.Module):
         posterior: what it sees: `forward-backward`, `forward` or `forward-self`.
         n_restarts: independent sets of parameters.
         n_covariates: columns of covariates that every unit listens to.
+        n_coupling_functions: functions of the basis that couplings are made of, the rest being for own history (see
+            `own_history.py`); None for all, own history included.
     """
 
     basis: Tensor
@@ -47,6 +50,7 @@ class POGLMNetwork(nn.Module):
         posterior: str = "forward-backward",
         n_restarts: int = 1,
         n_covariates: int = 0,
+        n_coupling_functions: int | None = None,
     ) -> None:
         super().__init__()
         self.n_visible, self.n_hidden, self.link, self.family = n_visible, n_hidden, link, family
@@ -56,6 +60,7 @@ class POGLMNetwork(nn.Module):
         self.visible_weights = nn.Parameter(basis.new_zeros(n_restarts, n_units, n_visible * n_functions))
         self.hidden_weights = nn.Parameter(basis.new_zeros(n_restarts, n_units, n_hidden * n_functions))
         self.n_covariates = n_covariates
+        self.n_coupling_functions = basis.shape[1] if n_coupling_functions is None else n_coupling_functions
         # A parameter without numbers would only stand in the way of files.
         self.covariate_weights = (
             nn.Parameter(basis.new_zeros(n_restarts, n_units, n_covariates)) if n_covariates else None
@@ -92,7 +97,21 @@ class POGLMNetwork(nn.Module):
             posterior=self.posterior_name,
             n_restarts=self.n_restarts if n_restarts is None else n_restarts,
             n_covariates=self.n_covariates,
+            n_coupling_functions=self.n_coupling_functions,
         )
+
+    @torch.no_grad()
+    def hold_own_functions(self) -> None:
+        """Put back to zero, in place, what couplings have of the functions for own history, and the other way round."""
+        n_functions = self.basis.shape[1]
+        if self.n_coupling_functions == n_functions:
+            return
+        n_units, n_visible = self.n_visible + self.n_hidden, self.n_visible
+        for weights, senders in (
+            (self.visible_weights, range(n_visible)),
+            (self.hidden_weights, range(n_visible, n_units)),
+        ):
+            weights.mul_(may_use(n_units, senders, n_functions, self.n_coupling_functions, weights.device))
 
     def visible_drive(
         self,

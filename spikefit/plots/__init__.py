@@ -24,6 +24,7 @@ from spikefit.plots.matrix import plot_connectivity
 from spikefit.plots.recording import plot_recording
 from spikefit.plots.style import save_figure
 from spikefit.plots.training import has_training, plot_training
+from spikefit.plots.trials import plot_trials
 
 __all__ = [
     "Example",
@@ -42,6 +43,7 @@ __all__ = [
     "plot_reconstruction",
     "plot_recording",
     "plot_training",
+    "plot_trials",
     "save_figure",
 ]
 

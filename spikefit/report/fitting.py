@@ -164,27 +164,3 @@ def restarts(result: Result, _table: Edges) -> Markup | None:
         "per bin; where restarts agree, the answer does not hang on luck.</p>"
     )
     return lead.format(number(len(rows)), number(max(scores) - min(scores))) + table_html(columns, "restarts")
-
-
-def candidates(result: Result, _table: Edges) -> Markup | None:
-    """Fits with other numbers of hidden units beside this one; only where several were tried, or auto chose."""
-    tried, why = result.metrics.get("candidates"), result.metrics.get("hidden_choice")
-    said = Markup("<p>{}.</p>").format(str(why)) if why else Markup("")
-    if not (isinstance(tried, list | tuple) and len(tried) > 1 and all(isinstance(row, dict) for row in tried)):
-        return said or None
-    columns = [
-        Column("hidden units", [number(row.get("n_hidden")) for row in tried]),
-        Column("held out, nats per bin", [number(row.get("heldout_nats_per_bin"), 6) for row in tried]),
-        Column("standard error", [number(row.get("heldout_nats_per_bin_se")) for row in tried]),
-        Column("gain over none", [number(row.get("heldout_gain_nats_per_bin")) for row in tried]),
-        Column("its standard error", [number(row.get("heldout_gain_nats_per_bin_se")) for row in tried]),
-        Column(
-            "kept",
-            [Markup("yes") if row.get("n_hidden") == result.n_hidden else Markup("") for row in tried],
-            text=True,
-        ),
-    ]
-    lead = Markup(
-        "<p>Held-out score by the number of hidden units. The gain is paired over the same bins, so its error is the smaller.</p>"
-    )
-    return said + lead + table_html(columns, "hidden units tried")

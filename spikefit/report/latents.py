@@ -26,6 +26,12 @@ _CAPTIONS = {
         "Reconstruction",
         "The busiest units in bins that trained nothing: ticks are spikes, the line is the rate that the model expects.",
     ),
+    "trials": (
+        "Trials by type",
+        "Rates from the start of the trial, averaged over the trials of each type, of the units and the latents that move "
+        "most. Thin lines are what was counted, thick ones what the model expects. All trials are averaged, those that trained "
+        "among them: the scores above say what holds beyond them.",
+    ),
     "decoder": (
         "Decoder",
         "What one spike of each latent adds to each unit's drive (red raises the rate, blue lowers it), and over which "
@@ -45,13 +51,18 @@ _CAPTIONS = {
 
 _MEASURES = {
     "co_bps": "co-smoothing of a random quarter of the units, bits per spike",
+    "co_bps_quartiles": "its quartiles over those units",
+    "co_bps_decoder": "the same by the model's own decoder",
     "bits_per_spike": "reconstruction of all units, bits per spike",
     "heldout_elbo_per_bin": "held-out evidence lower bound, nats per bin",
     "heldout_iwae_per_bin": "the bound from several draws (IWAE), nats per bin",
     "heldout_divergence_per_bin": "divergence from the prior, nats per bin",
     "n_active_latents": "latents that say something",
     "n_latents": "latents",
+    "lifetime_sparsity": "lifetime sparsity, median over latents",
     "population_sparsity": "population sparsity",
+    "fano_factor_data": "Fano factor in 100 ms, median over units, of the data",
+    "fano_factor_model": "the same of counts drawn from the model",
     "n_heldout_bins": "held-out bins",
     "n_epochs": "epochs",
     "converged": "converged",
@@ -133,13 +144,19 @@ def _summary(latents: Latents, metrics: Mapping[str, Any], warnings: Sequence[st
     table = table_html(
         [
             Column("measure", [escape(label) for label, _ in shown], prose=True),
-            Column("value", [number(value, 4) for _, value in shown]),
+            Column("value", [_value(value) for _, value in shown]),
         ],
         "scores",
     )
     doubts = Markup("").join(Markup("<li>{}</li>").format(text) for text in warnings)
     box = Markup('<div class="warnings"><h3>Warnings</h3><ul>{}</ul></div>').format(doubts) if doubts else Markup("")
     return lead + table + box
+
+
+def _value(value: Any) -> Markup | str:
+    if isinstance(value, list):
+        return Markup(" ").join(number(each, 3) for each in value)
+    return number(value, 4)
 
 
 def _table(latents: Latents) -> Markup:

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from spikefit.report import couplings, covariates, fitting, goodness, identifiability, predictive, record
+from spikefit.report import candidates, couplings, covariates, fitting, goodness, identifiability, predictive, record
 from spikefit.report.summary import sentences
 from spikefit.results import Result
 
@@ -57,7 +57,7 @@ _PARTS: tuple[tuple[str, str, Callable[[Result, Edges], Markup | None]], ...] = 
     ("filters", "Coupling filters", couplings.filters),
     ("covariates", "Covariates", covariates.covariates),
     ("hidden", "Hidden units", fitting.hidden_units),
-    ("candidates", "How many hidden units", fitting.candidates),
+    ("candidates", "How many hidden units", candidates.candidates),
     ("scores", "Held-out scores", fitting.scores),
     ("goodness", "Goodness of fit", goodness.goodness),
     ("simulated", "Recorded and simulated rates", predictive.simulated),

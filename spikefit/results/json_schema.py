@@ -70,7 +70,18 @@ METRICS_SCHEMA: dict[str, Any] = {
         "h0_heldout_nats_per_bin": _number("held-out score of the fit without hidden units, nats per bin"),
         "heldout_gain_nats_per_bin": _number("held-out score above the fit without hidden units, nats per bin"),
         "heldout_gain_se": _number("standard error of that gain, paired over bins, nats per bin"),
-        "significance": {"type": "string", "description": "how edges were tested: null, or none"},
+        "significance": {"type": "string", "description": "how edges were tested: null, jitter, shift, trials or none"},
+        "n_surrogates": _count("recordings with moved spikes that were refitted for that test"),
+        "surrogate_centre": _number(
+            "how far couplings lie from zero in surrogates, median over pairs, in standard errors; 0 if nothing slow is shared"
+        ),
+        "surrogate_spread": _number(
+            "how widely a pair's coupling scatters over surrogates, median over pairs, in standard errors"
+        ),
+        "control_first_lag_s": _number("shortest of the long lags at which nothing should be called, seconds"),
+        "control_last_lag_s": _number("longest of them, seconds"),
+        "control_tested_pairs": _count("pairs that were tested at those lags"),
+        "control_edges": _count("of those, called edges; they are false"),
         "n_tested_pairs": _count("ordered pairs of recorded units that were tested"),
         "n_edges": _count("of those, called edges at the level below"),
         "n_edges_q_level": _number("false-discovery rate at which n_edges are called"),
@@ -135,12 +146,26 @@ METRICS_SCHEMA: dict[str, Any] = {
                 "required": ["unit", "stability", "unstable"],
             },
         },
+        "iwae_draws": _count("draws behind each importance-weighted bound"),
+        "heldout_iwae_nats_per_bin": _number("importance-weighted bound of the held-out bins, nats per bin"),
+        "heldout_iwae_gain_nats_per_bin": _number("the same above the fit without hidden units, nats per bin"),
+        "cross_validation": {
+            "type": "object",
+            "description": "folds of the training bins by which the number of hidden units was chosen",
+            "properties": {"folds": _count("folds"), "blocks": _count("blocks in all"), "bins": _count("scored bins")},
+        },
         "candidates": {
             "type": "array",
             "description": "one entry for each number of hidden units that was tried",
             "items": {
                 "type": "object",
-                "properties": {"n_hidden": _count("hidden units"), "heldout_nats_per_bin": _number("as above")},
+                "properties": {
+                    "n_hidden": _count("hidden units"),
+                    "heldout_nats_per_bin": _number("as above"),
+                    "heldout_gain_nats_per_bin": _number("above no hidden units, nats per bin"),
+                    "heldout_iwae_gain_nats_per_bin": _number("the same by the importance-weighted bound"),
+                    "cv_gain_nats_per_bin": _number("the same in the folds of the training bins"),
+                },
                 "required": ["n_hidden"],
             },
         },

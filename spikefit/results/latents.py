@@ -8,7 +8,7 @@ another without the gaps between them: `time_s` has the time, `segment` changes 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from spikefit.results.schema import About
 
 LATENTS_FILE = "latents.h5"
 FORMAT, FORMAT_VERSION = "spikefit-latents", 1
+PASS_BINS = 20_000
+# A latent that says less than this about a bin has gone back to its prior.
+DEAD_NATS_PER_BIN = 1e-3
 
 ABOUT: dict[str, About] = {
     "unit_id": About("unit", "1", "units that the model explains, by their ids in the recording"),
@@ -142,18 +145,41 @@ def _describe(dataset: Any, about: About) -> None:
         dataset.attrs[key] = text
 
 
+def mean_divergence(
+    expected_count: NDArray[np.floating[Any]], prior_count: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """What each latent says about a bin in the mean, in nats: its posterior's divergence from the prior; (latent,)."""
+    total = np.zeros(len(prior_count))
+    for part in _passes(expected_count):
+        ratio = part / prior_count
+        total += (prior_count * (1 - ratio + ratio * np.log(ratio))).sum(axis=0)
+    return total / len(expected_count)
+
+
 def lifetime_sparsity(expected_count: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Treves-Rolls sparsity of each latent over time, (1 − ⟨r⟩² / ⟨r²⟩) / (1 − 1/n); (latent,)."""
-    return _sparsity(np.asarray(expected_count, dtype=np.float64), axis=0)
+    n = len(expected_count)
+    mean, square = (
+        sum(power(part).sum(axis=0) for part in _passes(expected_count)) / n for power in (np.asarray, np.square)
+    )
+    return _sparsity(mean, square, n)
 
 
 def population_sparsity(expected_count: NDArray[np.floating[Any]]) -> float:
     """The same over the latents of a bin, averaged over bins; NaN for a single latent."""
-    return float(_sparsity(np.asarray(expected_count, dtype=np.float64), axis=1).mean())
+    n = expected_count.shape[1]
+    total = 0.0
+    for part in _passes(expected_count):
+        total += float(_sparsity(part.mean(axis=1), np.square(part).mean(axis=1), n).sum())
+    return total / len(expected_count)
 
 
-def _sparsity(rates: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    n = rates.shape[axis]
+def _sparsity(mean: NDArray[np.float64], square: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.square(rates.mean(axis=axis)) / np.square(rates).mean(axis=axis)
-        return np.asarray((1 - ratio) / (1 - 1 / n))
+        return np.asarray((1 - np.square(mean) / square) / np.float64(1 - 1 / n))
+
+
+def _passes(values: NDArray[np.floating[Any]]) -> Iterator[NDArray[np.float64]]:
+    """Bins in float64, some at a time: all at once would be twice what is measured."""
+    for start in range(0, len(values), PASS_BINS):
+        yield np.asarray(values[start : start + PASS_BINS], dtype=np.float64)

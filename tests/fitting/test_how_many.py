@@ -10,7 +10,7 @@ import spikefit
 from spikefit.config import Config
 from spikefit.fitted import fit_settings
 from spikefit.fitting.fit import fit_network
-from spikefit.fitting.how_many import candidates_for, say_choice
+from spikefit.fitting.how_many import candidates_for, say_auto
 from spikefit.simulate import random_network, simulate
 from spikefit.spikes import Counts
 
@@ -42,12 +42,12 @@ def test_only_numbers_about_the_shared_inputs_are_tried(
 
 
 def test_every_choice_is_told() -> None:
-    assert "too few pairs" in say_choice(None, 0, (0,))
-    assert "not needed: the couplings show no input" in say_choice(0, 0, (0,))
-    assert "not needed: the couplings show 1 shared input, but" in say_choice(1, 0, (0, 1, 2))
-    assert "3 of 0, 2, 3, 4 hidden units" in (enough := say_choice(3, 3, (0, 2, 3, 4)))
+    assert "too few pairs" in say_auto(None, 0, (0,))
+    assert "not needed: the couplings show no input" in say_auto(0, 0, (0,))
+    assert "not needed: the couplings show 1 shared input, but" in say_auto(1, 0, (0, 1, 2))
+    assert "3 of 0, 2, 3, 4 hidden units" in (enough := say_auto(3, 3, (0, 2, 3, 4)))
     assert "to try more" not in enough
-    assert "no more than 4 were tried" in say_choice(3, 4, (0, 2, 3, 4))
+    assert "no more than 4 were tried" in say_auto(3, 4, (0, 2, 3, 4))
 
 
 def test_what_is_shared_decides_what_is_trained(counts: Counts) -> None:

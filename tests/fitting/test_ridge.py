@@ -11,8 +11,9 @@ import torch
 from spikefit.config import Config
 from spikefit.errors import ConfigError
 from spikefit.fitting.fit import fit_network
+from spikefit.fitting.folds import folds_of
 from spikefit.fitting.problem import FitSettings, Hooks, pose_problem
-from spikefit.fitting.ridge import RIDGE_PATH, choose_ridge, folds_of
+from spikefit.fitting.ridge import N_FOLDS, RIDGE_PATH, choose_ridge
 from spikefit.fitting.scores import glm_nats
 from spikefit.fitting.without_hidden import fit_observed
 from spikefit.simulate import random_network, simulate
@@ -41,7 +42,7 @@ def test_a_score_is_that_of_fits_which_did_not_see_the_bins(segmented: MakeCount
     problem = pose_problem(segmented([1500, 900]), tiny_settings(ridge=RIDGE_PATH[0]), CPU)
     _, path = choose_ridge(problem, Hooks())
     total = n_bins = 0.0
-    for train, aside in folds_of(problem.split.train, len(problem.basis)):
+    for train, aside in folds_of(problem.split.train, len(problem.basis), N_FOLDS):
         _, fit = fit_observed(problem, train, Hooks(), None)
         total += glm_nats(fit, problem.windows(aside, 2000), problem.basis, problem.settings.link).sum().item()
         n_bins += np.diff(aside, axis=1).sum()
@@ -51,7 +52,7 @@ def test_a_score_is_that_of_fits_which_did_not_see_the_bins(segmented: MakeCount
 @pytest.mark.parametrize("train", [[[10, 400]], [[10, 90], [100, 300], [330, 500], [700, 1300]]])
 def test_no_fold_sees_the_history_of_what_it_sets_aside(train: list[list[int]]) -> None:
     n_lags = 7
-    folds = folds_of(np.array(train), n_lags)
+    folds = folds_of(np.array(train), n_lags, 4)
     assert len(folds) == 4
     allowed = {b for start, stop in train for b in range(start, stop)}
     seen: set[int] = set()

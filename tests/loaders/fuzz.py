@@ -128,6 +128,13 @@ def _save_systems(folder: Path) -> None:
     (folder / "a.txt").write_text(
         "\n".join("\t".join(map(str, train)) for train in (spikes[1, 1], [], spikes[1, 2][:7]))
     )
+    (folder / "si").mkdir()
+    (folder / "si" / "numpysorting_info.json").write_text(
+        '{"unit_ids": [3, 5], "sampling_frequency": 1e4, "num_segments": 1}'
+    )
+    rows = [(900 * k, k % 2, 0) for k in range(80)]
+    kind = [("sample_index", "<i8"), ("unit_index", "<i8"), ("segment_index", "<i8")]
+    np.save(folder / "si" / "spikes.npy", np.array(rows, dtype=kind))
     (folder / "phy").mkdir()
     np.save(folder / "phy" / "spike_times.npy", np.arange(80, dtype=np.uint64) * 900)
     np.save(folder / "phy" / "spike_clusters.npy", np.arange(80, dtype=np.int32) % 3)

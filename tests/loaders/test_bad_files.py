@@ -419,6 +419,24 @@ def test_a_dataset_that_declares_the_world(nwb_file: Build) -> None:
     )
 
 
+def test_chunks_of_no_size(tmp_path: Path) -> None:
+    """HDF5 2.0 crashes when it reads them; found by damaging files at random."""
+    path = tmp_path / "session.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "times", data=np.arange(240.0), chunks=(100,), compression="gzip", shuffle=True, fletcher32=True
+        )
+        file.create_dataset("unit", data=np.zeros(240, int))
+        file.create_dataset("unwritten", (240,), "f8", chunks=(100,), compression="gzip")
+    content = bytearray(path.read_bytes())
+    tree = content.find(b"TREE\x01\x00")  # the index of the chunks, of which each entry begins with a size
+    assert tree > 0
+    for entry in range(3):
+        content[tree + 24 + 32 * entry : tree + 28 + 32 * entry] = bytes(4)
+    path.write_bytes(content)
+    refused(path, "/times has 3 damaged chunks")
+
+
 def test_a_filter_that_is_not_installed(nwb_file: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(file: h5py.File) -> None:
         times = replace_times(file)
@@ -475,7 +493,7 @@ def test_rows_without_a_name(h5_file: Build) -> None:
 
 
 def test_units_and_times_of_unequal_number(h5_file: Build) -> None:
-    refused(h5_file({"times": [0.5, 1.0, 1.5], "unit": [0, 2]}), "not laid out in a way that is known")
+    refused(h5_file({"times": [0.5, 1.0, 1.5], "unit": [0, 2]}), "/times has 3 times and /unit 2 units")
 
 
 def test_units_in_two_units_of_time(h5_file: Build) -> None:
@@ -484,3 +502,33 @@ def test_units_in_two_units_of_time(h5_file: Build) -> None:
         file["spike_times/a"].attrs["unit"] = "s"
         file["spike_times/b"].attrs["unit"] = "ms"
     refused(path, "different units of time (ms, s)")
+
+
+# -- what a first guess got wrong ---------------------------------------------------------------------------------------
+
+
+def test_a_spike_in_the_wrong_place_is_no_restart(nwb_file: Build) -> None:
+    def swap(file: h5py.File) -> None:
+        times = file["units/spike_times"][()]
+        times[[5, 70]] = times[[70, 5]]
+        file["units/spike_times"][...] = times
+
+    error = refused(nwb_file(change=swap), "go back at 2 places in 1 of 3 units", "sort the times of each unit")
+    assert "the clock" not in error.message
+
+
+def test_a_lone_late_spike_is_not_taken_for_milliseconds(nwb_file: Build) -> None:
+    def late(file: h5py.File) -> None:
+        file["units/spike_times"][79] = 9e6
+
+    found = read(nwb_file(change=late))
+    assert any("a few spikes of" in text and "--t-stop" in text for text in found.warnings)
+
+
+def test_spikes_and_intervals_on_different_clocks(nwb_file: Build) -> None:
+    def since_1970(file: h5py.File) -> None:
+        file["units/spike_times"][...] = file["units/spike_times"][()] + 1.6e9
+
+    refused(
+        nwb_file(obs=[[[0, 70]]] * 3, change=since_1970), "no spike lies inside", "do not count from the same moment"
+    )

@@ -380,6 +380,7 @@ def test_a_phy_folder_that_does_not_fit(phy_folder: Path) -> None:
         "time,unit\n0.5,a\n0.75,b\n0.1,c\n1.25,a\n2.0,a\n3.5,c\n",
         "unit;spike_time_ms\na;500\nb;750\nc;100\na;1250\na;2000\nc;3500\n",
         "\ufefftime (ms)\tneuron\textra\n500\ta\tx\n750\tb\tx\n100\tc\tx\n1250\ta\tx\n2000\ta\tx\n3500\tc\tx\n",
+        "time;unit\n0,5;a\n0,75;b\n0,1;c\n1,25;a\n2,0;a\n3,5;c\n",
         "# made by hand\na 0.5\nb 0.75\nc 0.1\n\na 1.25\na 2.0\nc 3.5\n",
         '"times","unit"\r\n0.5,"a"\r\n0.75,"b"\r\n0.1,"c"\r\n1.25,"a"\r\n2.0,"a"\r\n3.5,"c"\r\n',
     ],
@@ -406,6 +407,7 @@ def test_columns_of_numbers_without_a_heading(tmp_path: Path) -> None:
         ("x,y,z\n1,2,3\n1,2,3\n", "which columns hold the times and the units (found: x, y, z)"),
         ("time,unit\n0.5,a\nnan,a\n", "1 of 2 spike times in column 1 are NaN"),
         ("<html>\n<body>404</body>\n", "a web page, not a recording"),
+        ("time,unit\n\0\0\0", "this is no text"),
         ("words and words\nand more words\n", "neither HDF5 nor any other format"),
     ],
 )
@@ -413,7 +415,7 @@ def test_tables_that_do_not_fit(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "spikes.csv"
     path.write_text(text)
     with pytest.raises(RecordingError) as caught:
-        read(path, format="text" if words.startswith("line 3") else None)
+        read(path, format="text" if words.startswith(("line 3", "this is")) else None)
     assert words in caught.value.message
 
 

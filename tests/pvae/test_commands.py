@@ -58,6 +58,8 @@ def test_a_fit_leaves_its_files(folder):
     assert metrics["n_sessions"] == 2
     assert metrics["heldout_iwae_per_bin"] >= metrics["heldout_elbo_per_bin"]
     assert metrics["co_bps"] > 0.2
+    assert metrics["co_bps_decoder"] > 0.2
+    assert len(metrics["co_bps_quartiles"]) == 3
     with h5py.File(folder / "out" / "latents.h5") as file:
         for key in ABOUT.keys() & file.keys():
             assert set(file[key].attrs) >= {"dims", "units", "description"}, key
@@ -117,6 +119,9 @@ def test_scores_stand_beside_baselines(folder, invoke_pvae):
     assert all(row["co_bps"] > 0.2 for row in found["baselines"].values())
     assert found["co_bps"] > 0.2
     assert found["few_shot"]["seconds"] == 5
+    assert found["n_latents"] == 3
+    assert 0 < found["lifetime_sparsity"] < 1
+    assert 0 < found["population_sparsity"] < 1
     assert found["decoding_r2"]["pvae"] > 0.3  # the sine alone drives the units
     assert "Poisson VAE" in invoke_pvae("score", folder / "out", folder / "one.nwb").stdout
 

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikefit.fitting.pvae.data import parts, windows_of
+from spikefit.fitting.pvae.data import LatentBatch, parts, windows_of
 from spikefit.fitting.pvae.loop import mean_prediction
-from spikefit.fitting.windows import WindowBatch
+from spikefit.models.pvae.expectation import expected_value
 from spikefit.models.pvae.network import PVAE
 from spikefit.prob.poisson import sample_poisson
 from spikefit.spikes import Counts
@@ -44,12 +44,29 @@ def encode(model: PVAE, counts: Counts, *, present: Sequence[bool] | None = None
 
 @torch.no_grad()
 def predict(model: PVAE, counts: Counts, *, present: Sequence[bool] | None = None) -> NDArray[np.float32]:
-    """Expected value of every unit in every bin, with each latent at its posterior expected count; (bin, unit)."""
+    """Expected value of every unit in every bin over the whole posterior; (bin, unit)."""
     out = np.empty((counts.n_bins, model.shape.n_units), dtype=np.float32)
     for batch, start, n in _batches(model, counts):
         values, inside = parts(batch)
         _put(out, mean_prediction(model, values, inside, _shown(present, values)), start, n)
     return out
+
+
+def pieces(model: PVAE, counts: Counts) -> Iterator[tuple[int, Floats, Floats, Floats]]:
+    """A recording piece by piece, so that a long one need not be held: first bin, counts, expected counts, latents.
+
+    Yields:
+        Bins in order, each once; values are (bin, unit), (bin, unit) and (bin, latent).
+    """
+    edge, reach = model.encoder.reach, model.decoder.reach
+    for batch, starts, lengths in _batches(model, counts):
+        values, inside = parts(batch)
+        with torch.no_grad():
+            latents = model.expected(model.residual(values, inside, None))
+            expected = expected_value(model, latents, inside[:, :, edge : edge + latents.shape[2]])
+        own = latents[:, :, reach : latents.shape[2] - reach]
+        for k, (start, n) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+            yield start, counts.counts[start : start + n], *(part[k, :, :n].T.cpu().numpy() for part in (expected, own))
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,7 @@ def generate(model: PVAE, n_bins: int, *, seed: int) -> tuple[NDArray[np.float32
     return np.concatenate(values), latents[:, reach : reach + n_bins].T.cpu().numpy()
 
 
-def _batches(model: PVAE, counts: Counts) -> Iterator[tuple[WindowBatch, NDArray[np.int64], NDArray[np.int64]]]:
+def _batches(model: PVAE, counts: Counts) -> Iterator[tuple[LatentBatch, NDArray[np.int64], NDArray[np.int64]]]:
     windows = windows_of(counts, model, core_bins=APPLY_CORE)
     n = max(1, APPLY_BINS // max(1, windows.core))
     for first in range(0, len(windows), n):

@@ -19,6 +19,7 @@ from spikefit.errors import UsageError
 from spikefit.fitting.problem import Hooks
 from spikefit.fitting.pvae.data import windows_of
 from spikefit.fitting.pvae.fit import FittedPvae, fit_pvae
+from spikefit.fitting.pvae.folds import take
 from spikefit.fitting.pvae.loop import unseen_by_window
 from spikefit.fitting.pvae.settings import PvaeSettings
 from spikefit.models.pvae.network import PVAE
@@ -71,7 +72,7 @@ def choose_latents(
             checkpoint_name=f"pvae-{n}.safetensors",
             keep_checkpoint=True,
         )
-        choose = fits[n].ranges.of(counts).choose
+        choose = take(counts, fits[n].ranges.choose)
         scores[n] = nats_by_block(fits[n].network, choose)
         if len(scores) - 1 - _place_of_best(scores) >= MOST_WORSE:
             break

@@ -15,8 +15,8 @@ from torch import Tensor
 from spikefit.errors import RecordingError, UsageError
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.problem import Hooks
-from spikefit.fitting.pvae.data import windows_of
-from spikefit.fitting.pvae.folds import FoldRanges, Folds, cut_folds
+from spikefit.fitting.pvae.data import constant_units, moments, windows_of
+from spikefit.fitting.pvae.folds import FoldRanges, cut_folds
 from spikefit.fitting.pvae.loop import LoopSettings, PvaeLoop
 from spikefit.fitting.pvae.settings import PvaeSettings
 from spikefit.fitting.pvae.training import PvaeTraining, TrainingState
@@ -104,9 +104,8 @@ def fit_pvae(
     """
     hooks = hooks or Hooks()
     ranges = pose_folds(counts, settings)
-    folds = ranges.of(counts)
-    _check(folds, settings)
-    training = _training(folds, settings, device)
+    _check(counts, ranges, settings)
+    training = new_training(counts, ranges, settings, device)
     identity = _identity(counts, settings)
     path = None if hooks.checkpoints is None else hooks.checkpoints / checkpoint_name
     if hooks.resume and path is not None and path.exists():
@@ -139,13 +138,17 @@ def fit_pvae(
     )
 
 
-def _training(folds: Folds, settings: PvaeSettings, device: torch.device) -> PvaeTraining:
-    counts = folds.fit
-    mean, spread = _moments(counts)
+def new_training(counts: Counts, ranges: FoldRanges, settings: PvaeSettings, device: torch.device) -> PvaeTraining:
+    """A network at its start, and what trains it on some bins.
+
+    Raises:
+        UsageError: if the exact estimator is asked for where there is none.
+    """
+    mean, spread = moments(counts, ranges.fit)
     network = PVAE(
         settings.shape(counts.n_units, counts.bin_width_s),
-        mean_count=mean,
-        scale=spread,
+        mean_count=torch.from_numpy(mean),
+        scale=torch.from_numpy(spread),
         generator=torch.Generator().manual_seed(settings.seed),
     ).to(device)
     exact = settings.estimator == "exact"
@@ -157,7 +160,7 @@ def _training(folds: Folds, settings: PvaeSettings, device: torch.device) -> Pva
         )
     loop = PvaeLoop(
         network,
-        windows_of(counts, network),
+        windows_of(counts, network, ranges=ranges.fit),
         estimator=None if exact else get_estimator(settings.estimator, temperature=settings.temperature),
         settings=LoopSettings(
             settings.learning_rate, settings.n_draws, settings.beta, settings.hidden_share(counts.n_units)
@@ -165,30 +168,23 @@ def _training(folds: Folds, settings: PvaeSettings, device: torch.device) -> Pva
         generator=torch.Generator(device).manual_seed(settings.seed),
         shuffle=torch.Generator().manual_seed(settings.seed),
     )
-    return PvaeTraining(loop, windows_of(folds.choose, network), max_epochs=settings.max_epochs)
+    return PvaeTraining(loop, windows_of(counts, network, ranges=ranges.choose), max_epochs=settings.max_epochs)
 
 
-def _moments(counts: Counts) -> tuple[Tensor, Tensor]:
-    # Unit after unit: a recording in floating point would be eight times the recording.
-    mean = np.array([counts.counts[:, k].mean(dtype=np.float64) for k in range(counts.n_units)])
-    spread = np.array([counts.counts[:, k].std(dtype=np.float64) for k in range(counts.n_units)])
-    return torch.from_numpy(mean), torch.from_numpy(spread)
-
-
-def _check(folds: Folds, settings: PvaeSettings) -> None:
-    n_bins, ids = folds.fit.n_bins, folds.fit.unit_ids
+def _check(counts: Counts, ranges: FoldRanges, settings: PvaeSettings) -> None:
+    n_bins, ids = int(np.diff(ranges.fit, axis=1).sum()), counts.unit_ids
     if settings.latents > n_bins:
         raise UsageError(
             f"--latents {settings.latents}: more latents than the {n_bins} bins that train them.",
             hint="pass fewer latents, or narrower bins",
         )
-    constant = [k for k in range(len(ids)) if np.ptp(folds.fit.counts[:, k]) == 0]
+    constant = np.flatnonzero(constant_units(counts, ranges.fit)).tolist()
     if constant:
         first = constant[0]
         told = ", ".join(repr(ids[k]) for k in constant[:5]) + (" …" if len(constant) > 5 else "")
         raise RecordingError(
             f"{len(constant)} of {len(ids)} units are constant over the training bins (units {told}; the first has "
-            f"{int(folds.fit.counts[0, first])} spikes in each of the {n_bins} bins): they say nothing.",
+            f"{int(counts.counts[ranges.fit[0, 0], first])} spikes in each of the {n_bins} bins): they say nothing.",
             hint=f"leave them out with --drop-unit {ids[first]}, or with a higher --min-spikes",
         )
 

@@ -17,6 +17,9 @@ from spikefit.errors import UsageError
 from spikefit.spikes import Counts
 
 N_BLOCKS = 20  # held-out blocks: enough for an idea of the spread
+MOST_BLOCK_BINS = 2000  # a longer recording has more blocks, not longer ones: bounds are drawn block by block
+MOST_FIT_BINS, MOST_CHOOSE_BINS = 100_000, 20_000  # that read-outs and simpler methods learn and are chosen from
+STRETCH_BINS = 1000
 CHOOSE_SHARE = 0.12  # of the training blocks
 
 
@@ -44,8 +47,12 @@ class FoldRanges:
     heldout: NDArray[np.int64]
 
     def of(self, counts: Counts) -> Folds:
-        """The counts themselves."""
-        return Folds(*(take(counts, ranges) for ranges in (self.fit, self.choose, self.heldout)))
+        """The counts themselves; of a long recording stretches of what trains and chooses, and all that is held out."""
+        return Folds(
+            take(counts, thinned(self.fit, MOST_FIT_BINS)),
+            take(counts, thinned(self.choose, MOST_CHOOSE_BINS)),
+            take(counts, self.heldout),
+        )
 
 
 def cut_folds(segment_offsets: NDArray[np.int64], *, shortest: int, heldout: float, seed: int) -> FoldRanges:
@@ -61,7 +68,7 @@ def cut_folds(segment_offsets: NDArray[np.int64], *, shortest: int, heldout: flo
         UsageError: if there are too few blocks to train and to judge.
     """
     n_bins = int(segment_offsets[-1])
-    block = max(shortest, round(n_bins * heldout / N_BLOCKS))
+    block = max(shortest, min(MOST_BLOCK_BINS, round(n_bins * heldout / N_BLOCKS)))
     rows, owners = [], []
     for owner, (start, stop) in enumerate(itertools.pairwise(segment_offsets)):
         # A trial is one of many and stays whole; a long stretch is cut.
@@ -89,16 +96,33 @@ def cut_folds(segment_offsets: NDArray[np.int64], *, shortest: int, heldout: flo
 
 def take(counts: Counts, ranges: NDArray[np.int64]) -> Counts:
     """Some bins of a recording, each `[start, stop)` range a segment of its own."""
-    lengths = np.diff(ranges, axis=1).ravel()
-    index = np.concatenate([np.arange(start, stop) for start, stop in ranges.tolist()] or [np.empty(0, np.int64)])
-    time_s = counts.time_s
+    # Range after range into its place: an index of all bins would be larger than the counts.
+    offsets = np.concatenate([[0], np.cumsum(np.diff(ranges, axis=1).ravel())])
+    values = np.empty((int(offsets[-1]), counts.n_units), dtype=counts.counts.dtype, order="F")
+    for (start, stop), place in zip(ranges.tolist(), offsets[:-1].tolist(), strict=True):
+        values[place : place + stop - start] = counts.counts[start:stop]
+    owner = np.searchsorted(counts.segment_offsets, ranges[:, 0], side="right") - 1
+    within = ranges[:, 0] - counts.segment_offsets[owner]
     return Counts(
-        counts=np.asfortranarray(counts.counts[index]),
+        counts=values,
         bin_width_s=counts.bin_width_s,
-        segment_offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        segment_start_s=time_s[ranges[:, 0]],
+        segment_offsets=offsets,
+        segment_start_s=counts.segment_start_s[owner] + within * counts.bin_width_s,
         unit_ids=counts.unit_ids,
     )
+
+
+def thinned(ranges: NDArray[np.int64], most_bins: int) -> NDArray[np.int64]:
+    """The ranges themselves, or stretches of them, evenly spread, that hold about so many bins."""
+    n_bins = int(np.diff(ranges, axis=1).sum())
+    if n_bins <= most_bins:
+        return ranges
+    stretches = []
+    for start, stop in ranges.tolist():
+        edges = np.linspace(start, stop, max(1, round((stop - start) / STRETCH_BINS)) + 1).round().astype(np.int64)
+        stretches.append(np.stack([edges[:-1], edges[1:]], axis=1))
+    all_of_them = np.concatenate(stretches)
+    return all_of_them[_every_so_many(len(all_of_them), most_bins / n_bins, 0.5)]
 
 
 def _every_so_many(n: int, share: float, phase: float) -> NDArray[np.bool_]:

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from spikefit.errors import NotConvergedError
-from spikefit.fitting.pvae.data import parts
+from spikefit.fitting.pvae.data import LatentBatch, LatentWindows, parts
 from spikefit.fitting.pvae.objective import bound, soft_draws, whole_draws
-from spikefit.fitting.windows import WindowBatch, Windows
+from spikefit.models.pvae.expectation import expected_value
 from spikefit.models.pvae.network import PVAE
 from spikefit.prob.protocol import Estimator
 
@@ -51,7 +51,7 @@ class Look:
 
     Attributes:
         bound: the evidence lower bound, with β = 1 and all units shown.
-        hidden_units: log-likelihood of all units, each while the encoder was not shown it, given the posterior mean.
+        hidden_units: log-likelihood of all units, each while the encoder was not shown it, at the rates to be expected.
     """
 
     bound: float
@@ -79,7 +79,7 @@ class PvaeLoop:
     def __init__(
         self,
         model: PVAE,
-        windows: Windows,
+        windows: LatentWindows,
         *,
         estimator: Estimator | None,
         settings: LoopSettings,
@@ -129,7 +129,7 @@ class PvaeLoop:
             n_scored += batch.n_scored
         return total / n_scored
 
-    def _step(self, batch: WindowBatch, beta: float) -> float:
+    def _step(self, batch: LatentBatch, beta: float) -> float:
         settings = self.settings
         present = shown_units(len(batch.counts), self.model.shape.n_units, settings.unit_dropout, self.generator)
         try:
@@ -212,7 +212,7 @@ def shown_units(
 
 
 @torch.no_grad()
-def judge(model: PVAE, windows: Windows) -> Look:
+def judge(model: PVAE, windows: LatentWindows) -> Look:
     """Look at some windows, with draws and units to hide from one fixed seed.
 
     Every unit is hidden once in every window, together with a random quarter of the others: a score over all units in
@@ -227,7 +227,7 @@ def judge(model: PVAE, windows: Windows) -> Look:
     return Look(total / n_bins, unseen / n_bins)
 
 
-def unseen_by_window(model: PVAE, windows: Windows) -> Iterator[tuple[WindowBatch, Float[Tensor, " window"]]]:
+def unseen_by_window(model: PVAE, windows: LatentWindows) -> Iterator[tuple[LatentBatch, Float[Tensor, " window"]]]:
     """Windows, and in each the log-likelihood of all units while they were hidden, in nats without the factorials."""
     device, n_units = model.log_prior.device, model.shape.n_units
     hiding = torch.Generator(device).manual_seed(JUDGE_SEED)
@@ -252,8 +252,8 @@ def mean_prediction(
     inside: Float[Tensor, "window 1 padded"],
     present: Float[Tensor, "window unit"] | None,
 ) -> Float[Tensor, "window unit bin"]:
-    """The observation's mean with every latent at its posterior expected count."""
+    """What is to be expected of every unit over the posterior."""
     residual = model.residual(counts, inside, present)
     edge = model.encoder.reach
-    latents = model.fill(model.expected(residual), inside[:, :, edge : edge + residual.shape[2]])
-    return model.observation.mean(model.drive(latents)).clamp(min=1e-9)
+    value = expected_value(model, model.expected(residual), inside[:, :, edge : edge + residual.shape[2]])
+    return value.clamp(min=1e-9)

@@ -15,8 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spikefit.fitting.pvae.data import parts
-from spikefit.fitting.windows import WindowBatch
+from spikefit.fitting.pvae.data import LatentBatch, parts
 from spikefit.models.pvae.network import PVAE
 from spikefit.prob.estimators import PathwiseDraws
 from spikefit.prob.poisson import sample_poisson
@@ -56,7 +55,7 @@ def whole_draws(n_draws: int, generator: torch.Generator) -> Draw:
 
 
 def bound(
-    model: PVAE, batch: WindowBatch, draw: Draw | None, *, present: Float[Tensor, "window unit"] | None = None
+    model: PVAE, batch: LatentBatch, draw: Draw | None, *, present: Float[Tensor, "window unit"] | None = None
 ) -> Bound:
     """The bound on each window.
 

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikefit.fitting.pvae.data import LatentWindows
 from spikefit.fitting.pvae.loop import PvaeLoop, judge
-from spikefit.fitting.windows import Windows
 
 PATIENCE_STEPS = 600  # without a better score; on long recordings at least so many epochs:
 LEAST_PATIENCE = 4
@@ -61,7 +61,7 @@ class PvaeTraining:
         min_epochs: fewest epochs at a constant rate and full β.
     """
 
-    def __init__(self, loop: PvaeLoop, choose: Windows, *, max_epochs: int, min_epochs: int = 10) -> None:
+    def __init__(self, loop: PvaeLoop, choose: LatentWindows, *, max_epochs: int, min_epochs: int = 10) -> None:
         self.loop, self.choose, self.max_epochs = loop, choose, max_epochs
         self.state = TrainingState()
         steps = -(-len(loop.windows) // loop.batch_windows)

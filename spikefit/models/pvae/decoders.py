@@ -36,6 +36,10 @@ class LinearDecoder(nn.Module):
     def forward(self, latents: Float[Tensor, "*batch latent padded"]) -> Float[Tensor, "*batch unit bin"]:
         return self.loadings @ latents + self.baseline[:, None]
 
+    def cumulant(self, order: int, expected: Float[Tensor, "*batch latent padded"]) -> Float[Tensor, "*batch unit bin"]:
+        """Cumulant of a unit's drive over independent Poisson latents: 2 is the variance, 3 its lopsidedness."""
+        return self.loadings.pow(order) @ expected
+
     @torch.no_grad()
     def soften(self, factor: Float[Tensor, " unit"]) -> None:
         """Scale what the latents do to each unit."""
@@ -113,9 +117,15 @@ class ConvDecoder(nn.Module):
     def forward(self, latents: Float[Tensor, "*batch latent padded"]) -> Float[Tensor, "*batch unit bin"]:
         return self.loadings @ self.smooth(latents) + self.baseline[:, None]
 
-    def smooth(self, latents: Float[Tensor, "*batch latent padded"]) -> Float[Tensor, "*batch latent bin"]:
-        """The latents through their kernels."""
-        kernels = self._kernels()
+    def cumulant(self, order: int, expected: Float[Tensor, "*batch latent padded"]) -> Float[Tensor, "*batch unit bin"]:
+        """Cumulant of a unit's drive over independent Poisson latents: 2 is the variance, 3 its lopsidedness."""
+        return self.loadings.pow(order) @ self.smooth(expected, order)
+
+    def smooth(
+        self, latents: Float[Tensor, "*batch latent padded"], power: int = 1
+    ) -> Float[Tensor, "*batch latent bin"]:
+        """The latents through their kernels, or through a power of them."""
+        kernels = self._kernels().pow(power)
         flat = latents.reshape(-1, *latents.shape[-2:])
         smoothed = functional.conv1d(flat, kernels[:, None], groups=len(kernels))
         return smoothed.reshape(*latents.shape[:-1], -1)

@@ -1,0 +1,159 @@
+"""A basis of its own for own history: exact, used on the diagonal alone, and worth having where units are refractory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+import spikefit
+from spikefit.errors import ConfigError
+from spikefit.fitting import uncertainty
+from spikefit.fitting.fit import fit_network
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.problem import FitSettings, Hooks, pose_problem
+from spikefit.fitting.weight_rules import weight_rules
+from spikefit.fitting.without_hidden import fit_observed
+from spikefit.models.own_history import joined_basis, may_use
+from spikefit.simulate import random_network, simulate
+from spikefit.spikes import Counts
+
+CPU = torch.device("cpu")
+Settings = Callable[..., FitSettings]
+OWN = {"self_basis": "raw", "self_functions": 3, "self_window_s": 0.03}
+
+
+def refractory(n_units: int = 5, duration_s: float = 100.0, seed: int = 1) -> tuple[Counts, np.ndarray]:
+    """Units that hardly fire in the two bins behind a spike and a little more in the third; their own filters, too."""
+    network = random_network(
+        n_visible=n_units, n_drivers=0, seed=seed, density=0.2, strength=0.3, rate_hz=30, window_s=0.05
+    )
+    filters = np.array(network.coupling_filters)
+    own = np.zeros(filters.shape[2])
+    own[:3] = -4, -2, 0.5
+    filters[np.arange(n_units), np.arange(n_units)] = own
+    network = dataclasses.replace(network, coupling_filters=filters)
+    return simulate(network, duration_s=duration_s, seed=seed).visible_counts, own
+
+
+def test_sharp_refractoriness_needs_its_own_basis(tiny_settings: Settings) -> None:
+    """The mean own filter of five units within 0.5 of the truth at every lag; two broad functions are off by more than 1."""
+    counts, own = refractory()
+    shared = fit_network(counts, tiny_settings(ridge=0.1), device=CPU)
+    apart = fit_network(counts, tiny_settings(**OWN, ridge=0.1), device=CPU)
+
+    def off(fit: object) -> float:
+        filters = fit.coupling_filters[np.arange(5), np.arange(5)]  # type: ignore[attr-defined]
+        return float(np.abs(filters.mean(0) - own).max())
+
+    assert off(apart) < 0.5
+    assert off(shared) > 1
+    assert apart.metrics["heldout_nats_per_bin"] > shared.metrics["heldout_nats_per_bin"] + 0.02
+    assert apart.metrics["converged"]
+
+
+def test_the_optimum_has_own_functions_on_the_diagonal_alone(tiny_settings: Settings) -> None:
+    """Each unit against a dense float64 fit of its own design: coupling functions of the others, own functions of itself."""
+    counts, _ = refractory(3, duration_s=40.0)
+    problem = pose_problem(counts, tiny_settings(**OWN, ridge=2.0), CPU)
+    assert problem.basis.shape == (5, 5)
+    assert problem.n_coupling_functions == 2
+    design, fit = fit_observed(problem, problem.split.everything, Hooks(), None)
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    fit = fit_glm(design, ridge=ridge, free=free, tolerance_nats=1e-6, start=fit)
+    x = np.concatenate([features.double().numpy() for features, _ in design.blocks()], axis=1).reshape(3, 5, -1)
+    y = np.concatenate([targets.double().numpy() for _, targets in design.blocks()], axis=1)
+    weights = fit.weights.reshape(3, 3, 5).numpy()
+    for unit in range(3):
+        dense = np.concatenate([x[m, 2:] if m == unit else x[m, :2] for m in range(3)])
+        found = np.concatenate([weights[unit, m, 2:] if m == unit else weights[unit, m, :2] for m in range(3)])
+        assert not np.delete(weights[unit], unit, axis=0)[:, 2:].any()
+        assert not weights[unit, unit, :2].any()
+
+        def loss(p: np.ndarray, dense: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+            drive = p[:-1] @ dense + p[-1]
+            expected = np.logaddexp(0, drive)
+            residual = (1 - target / expected) / (1 + np.exp(-drive))
+            value = float((expected - target * np.log(expected)).sum() + np.square(p[:-1]).sum())
+            return value, np.append(dense @ residual + 2 * p[:-1], residual.sum())
+
+        args = (dense, y[unit])
+        best = minimize(loss, np.zeros(len(dense) + 1), args, jac=True, method="BFGS", options={"gtol": 1e-5})
+        at = np.append(found, fit.baseline[unit].numpy())
+        assert loss(at, *args)[0] - best.fun < 2e-4
+        np.testing.assert_allclose(at, best.x, atol=5e-3)
+
+
+def test_a_fit_takes_as_few_iterations_as_without(tiny_settings: Settings) -> None:
+    """What own functions share with coupling functions must not spoil the start of the solver: it would take ten times as many."""
+    counts, _ = refractory(8, duration_s=60.0)
+    settings = tiny_settings(n_functions=4)
+    _, plain = fit_observed(pose_problem(counts, settings, CPU), np.array([[10, 6000]]), Hooks(), None)
+    joined = dataclasses.replace(settings, **OWN)
+    _, apart = fit_observed(pose_problem(counts, joined, CPU), np.array([[10, 6000]]), Hooks(), None)
+    assert apart.converged
+    assert len(apart.objective) <= 2 * len(plain.objective)
+
+
+def test_errors_off_the_diagonal_when_information_is_shared(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each unit's own information would be too much work, own functions must not widen the errors of couplings."""
+    counts, _ = refractory(6, duration_s=60.0)
+    pairs = ~np.eye(6, dtype=bool)
+    exact = fit_network(counts, tiny_settings(**OWN), device=CPU).std_error[pairs]
+    monkeypatch.setattr(uncertainty, "MOST_MULTIPLICATIONS", 0)
+    rough = fit_network(counts, tiny_settings(**OWN), device=CPU)
+    assert rough.metrics["std_error_method"] == "shared information"
+    ratio = rough.std_error[pairs] / exact
+    assert 0.7 < np.median(ratio) < 1.4
+    assert np.isnan(np.diagonal(rough.std_error)).all()
+
+
+def test_hidden_units_keep_each_function_where_it_belongs(tiny_settings: Settings) -> None:
+    counts, _ = refractory(4, duration_s=20.0)
+    fit = fit_network(counts, tiny_settings(hidden=(1,), restarts=1, **OWN), device=CPU)
+    basis = fit.parameters["basis"].astype(np.float64)
+    assert basis.shape == (5, 5)
+    own = np.eye(5, dtype=bool)
+
+    def outside(filters: np.ndarray, functions: np.ndarray) -> float:
+        rest = filters.T - functions @ np.linalg.lstsq(functions, filters.T)[0]
+        return float(np.abs(rest).max())
+
+    assert outside(fit.coupling_filters[own], basis[:, 2:]) < 1e-5
+    assert outside(fit.coupling_filters[~own], basis[:, :2]) < 1e-5
+    assert np.abs(fit.coupling_filters[own]).max() > 0.1
+    assert outside(fit.coupling_filters[own], basis[:, :2]) > 0.05  # the check can see
+
+
+def test_the_mask_says_who_uses_what() -> None:
+    mask = may_use(3, range(1, 3), 3, 2)
+    assert mask.int().tolist() == [[1, 1, 0, 1, 1, 0], [0, 0, 1, 1, 1, 0], [1, 1, 0, 0, 0, 1]]
+
+
+def test_joined_bases() -> None:
+    coupling = np.ones((4, 2))
+    assert joined_basis(coupling, "same", window_s=1.0, bin_width_s=1.0, n_functions=3)[0] is coupling
+    joined, n_coupling = joined_basis(coupling, "raw", window_s=0.02, bin_width_s=0.01, n_functions=3)
+    assert n_coupling == 2
+    np.testing.assert_array_equal(joined[:, 2:], np.eye(4)[:, :2])
+    with pytest.raises(ValueError, match="own history of 5 bins is longer than that of couplings, 4"):
+        joined_basis(coupling, "raw", window_s=0.05, bin_width_s=0.01, n_functions=3)
+
+
+@pytest.mark.parametrize("window", ["200ms", "1ms"])
+def test_a_window_that_cannot_be_is_refused(window: str) -> None:
+    with pytest.raises(ConfigError, match=r"must hold at least one bin .* and reach no further back than couplings do"):
+        spikefit.Config().replace(self_basis="raw", self_window=window)
+
+
+def test_a_result_scores_again_with_it() -> None:
+    counts, _ = refractory(3, duration_s=20.0)
+    fit = spikefit.POGLM(bin="10ms", window="50ms", self_basis="raw", self_window="20ms", device="cpu").fit(counts)
+    assert fit.score(counts)["nats_per_bin"] == pytest.approx(fit.metrics["elbo_per_bin"], rel=1e-6)
+    assert (fit.coupling_filters[np.arange(3), np.arange(3), 2:] == 0).all()
