@@ -22,7 +22,7 @@ from spikefit.config import Config
 from spikefit.config.kinds import memory_bytes
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.errors import UsageError
-from spikefit.pair_rules import check_pair_rules, read_pair_rules
+from spikefit.pair_rules import check_names, check_pair_rules, read_pair_rules
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
@@ -352,7 +352,8 @@ def fit_settings(config: Config) -> FitSettings:
         link=config.model.link,
         family=config.model.family,
         posterior=config.model.posterior,
-        hidden_sign=config.model.hidden_sign,
+        posterior_depth=config.model.posterior_depth,
+        hidden_sign=config.model.dale.get("hidden", config.model.hidden_sign),
         estimator=config.gradient.estimator,
         temperature=config.gradient.temperature,
         n_draws=config.gradient.draws,
@@ -364,6 +365,10 @@ def fit_settings(config: Config) -> FitSettings:
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
+        dale=tuple(
+            ("*" if name == "all" else name, sign) for name, sign in config.model.dale.items() if name != "hidden"
+        ),
+        group_lasso=config.fit.group_lasso if isinstance(config.fit.group_lasso, float) else None,
         surrogates=config.fit.significance if moves else None,
         n_surrogates=config.fit.surrogates,
         surrogates_below=FEWEST_UNITS if config.fit.significance == "null" else 0,
@@ -386,6 +391,7 @@ def check_structure(config: Config, unit_ids: Sequence[str]) -> None:
     """
     if config.model.pair_mask is not None:
         check_pair_rules(read_pair_rules(config.model.pair_mask), unit_ids, Path(config.model.pair_mask).name)
+    check_names([name for name in config.model.dale if name not in ("all", "hidden")], unit_ids, "dale")
 
 
 def check_hidden(config: Config, unit_ids: Sequence[str]) -> None:

@@ -237,6 +237,15 @@ class Design:
                 self._cache[key] = features, targets
             yield features, targets
 
+    def reached(self) -> Iterator[tuple[Float[Tensor, "unit bin"], Float[Tensor, "unit bin"]]]:
+        """Whether each unit has fired within the lags before each scored bin (1 or 0), and counts, block after block."""
+        for block in self._blocks:
+            padded = self._counts[:, block.start - self.n_lags : block.stop].to(self.dtype)
+            fired = (padded[None, :, :-1] > 0).to(self.dtype)
+            lately = torch.nn.functional.max_pool1d(fired, self.n_lags, stride=1)[0]
+            counts = padded[:, self.n_lags :]
+            yield (lately, counts) if block.scored is None else (lately[:, block.scored], counts[:, block.scored])
+
     def spans(self) -> list[tuple[int, int, Tensor | None]]:
         """Of every block its first bin, the end of its last, and which bins between are scored (None: all)."""
         return [(block.start, block.stop, block.scored) for block in self._blocks]

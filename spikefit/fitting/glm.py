@@ -15,6 +15,7 @@ preconditioner. Sums over bins are taken in float64 whatever the features are ke
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -69,6 +70,7 @@ class GLMFit:
         decrement: estimated distance of each unit to its optimum, in nats; (unit,).
         converged: whether every unit came within the tolerance.
         objective: penalised log-likelihood in nats after each iteration, summed over units.
+        kkt: how far each unit is from the optimality conditions, in nats per unit of weight, where the problem has corners; (unit,).
         spectrum: of the features, so that a fit that starts from this one need not find it again.
     """
 
@@ -77,6 +79,7 @@ class GLMFit:
     decrement: Float[Tensor, " unit"]
     converged: bool
     objective: list[float] = field(default_factory=list)
+    kkt: Float[Tensor, " unit"] | None = None
     spectrum: Spectrum | None = None
 
 
@@ -159,6 +162,11 @@ class Solver:
         if self.free is not None:
             values[:, : self.design.n_features].mul_(self.free[units])
         return values
+
+    @functools.cached_property
+    def gram(self) -> Float[Tensor, "feature feature"]:
+        """Covariance of the features."""
+        return (self.rotation * self.spectrum.scales) @ self.rotation.T
 
     def _prepare(self, spectrum: Spectrum | None) -> None:
         """Feature means and counts from every bin, the Gram matrix from as many blocks as it needs."""

@@ -17,6 +17,7 @@ from spikefit.errors import NotConvergedError
 from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import elbo, hard_draws
 from spikefit.fitting.processes import add_up, own_share
+from spikefit.fitting.shrinking import adam_steps, shrink_groups
 from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.hidden_draws import EstimatorDraws
@@ -210,8 +211,22 @@ class Loop:
 
     @torch.no_grad()
     def _hold_structure(self) -> None:
-        if self.settings.structure is not None:
-            self.settings.structure.hold(self.model.visible_weights, self.model.basis.shape[1])
+        """Put what is known beforehand back in force on the couplings that recorded units send."""
+        structure, n_functions = self.settings.structure, self.model.basis.shape[1]
+        if structure is None:
+            return
+        weights = self.model.visible_weights
+        structure.hold(weights, n_functions)
+        state = self.optimizer.state.get(weights)
+        if structure.group_lasso == 0 or not state:
+            return
+        (group,) = self.optimizer.param_groups
+        n_visible = self.model.n_visible
+        # The loss is per scored bin, so the penalty on the whole data is shared out over them.
+        penalty = structure.corners(1 / self.windows.n_bins, n_functions).group_lasso.to(weights)
+        received = weights[:, :n_visible].unflatten(-1, (n_visible, n_functions))
+        steps = adam_steps(state, group["lr"])[:, :n_visible].unflatten(-1, (n_visible, n_functions))
+        received.copy_(shrink_groups(received, steps, penalty.expand(len(weights), -1, -1)))
 
     def _penalty(self) -> Tensor:
         visible = self.model.visible_weights

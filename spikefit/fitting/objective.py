@@ -57,7 +57,7 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     # From here on bins start one window ahead of the core: hidden spikes there act on the core.
     history = history_features(counts[..., :core_end], model.basis)
     log_rate, draws = model.posterior.draw(model.posterior.features(counts, history), draw_hidden)
-    drive = model.hidden_drive(draws.counts) + model.visible_drive(history, batch.covariates, skip=n_lags)
+    drive = model.hidden_drive(draws.counts) + model.visible_drive(model.in_core(history), batch.covariates)
     observed = counts[..., before:core_end]
     visible = log_likelihood(drive[..., :n_visible, :], observed, batch.scored, model.link).sum(-1)
     divergence = hidden_divergence(

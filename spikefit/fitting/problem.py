@@ -27,8 +27,9 @@ from spikefit.fitting.windows import Windows
 from spikefit.models.basis import Basis, make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
+from spikefit.models.depth import windows_context
 from spikefit.models.own_history import SAME, joined_basis
-from spikefit.pair_rules import PairRule, pair_tables
+from spikefit.pair_rules import PairRule, matching
 from spikefit.pieces import Spread, one_by_one
 from spikefit.spikes import Counts
 
@@ -53,7 +54,8 @@ NOT_IDENTITY = {  # settings that a checkpoint does not depend on
 class FitSettings:
     """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults.
 
-    `ridge` is None where it shall be chosen from the data. `common_drive_s` are the time constants of the common drive;
+    `ridge` and `group_lasso` are None where they shall be chosen from the data. `dale` holds ids or patterns of senders with
+    their sign; a later pair overrules an earlier one. `common_drive_s` are the time constants of the common drive;
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
     fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
     where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
@@ -88,6 +90,9 @@ class FitSettings:
     long_lags: bool = False
     workers: int | None = None
     pair_rules: tuple[PairRule, ...] = ()
+    dale: tuple[tuple[str, str], ...] = ()
+    posterior_depth: int = 0
+    group_lasso: float | None = 0.0
     self_basis: str = SAME
     self_functions: int = 4
     self_window_s: float | None = None
@@ -185,7 +190,7 @@ class Problem:
     @property
     def context(self) -> tuple[int, int]:
         """The same for every candidate, so that all are scored on the same windows."""
-        return 2 * len(self.basis), len(self.basis)
+        return windows_context(len(self.basis), self.settings.posterior_depth)
 
     def windows(self, ranges: NDArray[np.int64], core: int) -> Windows:
         """Windows over some scored ranges, their cores of at most `core` bins."""
@@ -286,10 +291,13 @@ def fit_basis(settings: FitSettings, bin_width_s: float) -> tuple[Basis, int]:
 
 
 def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.device) -> Structure | None:
-    if not settings.pair_rules:
+    if not settings.pair_rules and not settings.dale and settings.group_lasso == 0:
         return None
-    forbidden, required = (torch.from_numpy(table) for table in pair_tables(settings.pair_rules, unit_ids))
-    return Structure(forbidden, required).to(device)
+    signs = ["any"] * len(unit_ids)
+    for name, sign in settings.dale:
+        for k in matching(name, unit_ids).tolist():
+            signs[k] = sign
+    return Structure.of(unit_ids, settings.pair_rules, signs, settings.group_lasso or 0.0).to(device)
 
 
 def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:

@@ -15,8 +15,9 @@ from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, n
 from spikefit.fitting.split import N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS, split_bins
 from spikefit.fitting.windows import Windows
 from spikefit.models.common_drive import CommonDrive
+from spikefit.models.depth import windows_context
 from spikefit.models.poglm import POGLMNetwork
-from spikefit.models.posteriors import posterior_of
+from spikefit.models.posteriors import depth_of, posterior_of
 from spikefit.spikes import Counts
 
 
@@ -48,7 +49,7 @@ def score_counts(
     # Enough blocks for a standard error, none so short that its neighbours say the same.
     block = min(max(n_bins // N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS * len(basis)), HELDOUT_CORE_BINS)
     columns = None if covariates is None else torch.from_numpy(np.ascontiguousarray(covariates.values.T))
-    context = (2 * len(basis), len(basis))
+    context = windows_context(len(basis), depth_of(parameters))
     windows = Windows(by_unit, segment_offsets, usable, context=context, core_bins=block, covariates=columns)
     spikes = np.array([counts[start:stop].sum(axis=0) for start, stop in usable]).sum(axis=0)
     blocks = describe_blocks(windows, torch.from_numpy(np.maximum(spikes, 0.5) / n_bins))
@@ -91,14 +92,16 @@ def network_of(parameters: dict[str, NDArray[Any]], *, link: str, family: str) -
         family=family,
         posterior=posterior_of(parameters),
         n_covariates=parameters["covariate_weights"].shape[1] if "covariate_weights" in parameters else 0,
+        posterior_depth=depth_of(parameters),
     )
     for name, parameter in model.named_parameters():
         parameter[0] = torch.from_numpy(np.asarray(parameters[name]))
     return model
 
 
-def windows_of(counts: Counts, basis: torch.Tensor) -> Windows:
-    """Windows over all bins of a recording that have a whole history, on the device of the basis."""
+def windows_of(counts: Counts, model: POGLMNetwork) -> Windows:
+    """Windows over all bins of a recording that have a whole history, for a model and on its device."""
+    basis = model.basis
     by_unit = torch.from_numpy(np.ascontiguousarray(counts.counts.T.astype(np.int32))).to(basis.device)
     usable = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=0.0, seed=0).everything
     columns = None
@@ -108,7 +111,7 @@ def windows_of(counts: Counts, basis: torch.Tensor) -> Windows:
         by_unit,
         counts.segment_offsets,
         usable,
-        context=(2 * len(basis), len(basis)),
+        context=model.context,
         core_bins=CORE_BINS,
         dtype=basis.dtype,
         covariates=columns,

@@ -45,13 +45,13 @@ class FitErrors:
         sums: of every filter's sum over lags.
         by_lag: of the single lags of every filter; None for populations too large to look at pair by pair.
         further: of weighted sums of the last features' weights; None where none were asked for.
-        how: `information` or `shared information`, see `errors_of_fit`.
+        how: `information` or `shared information`, see `errors_of_fit`; None where there are none.
     """
 
     sums: Float[Tensor, "post pre"]
     by_lag: Float[Tensor, "post pre lag"] | None
     further: Float[Tensor, "post row"] | None
-    how: str
+    how: str | None
 
 
 def coupling_errors(
@@ -59,6 +59,7 @@ def coupling_errors(
 ) -> tuple[Float[Tensor, "post pre"], Float[Tensor, "post pre lag"] | None, str]:
     """Standard errors of every filter's sum over lags and of its single lags, and how they were made; see `errors_of_fit`."""
     errors = errors_of_fit(design, fit, basis, ridge=ridge, link=link, free=free)
+    assert errors.how is not None
     return errors.sums, errors.by_lag, errors.how
 
 

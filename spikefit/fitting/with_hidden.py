@@ -47,6 +47,7 @@ def train_candidate(
         posterior=settings.posterior,
         n_restarts=settings.restarts,
         n_covariates=problem.n_covariates,
+        posterior_depth=settings.posterior_depth,
         n_coupling_functions=problem.n_coupling_functions,
     )
     train = problem.windows(problem.split.train, CORE_BINS)

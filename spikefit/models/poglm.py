@@ -33,6 +33,7 @@ class POGLMNetwork(nn.Module):
         posterior: what it sees: `forward-backward`, `forward` or `forward-self`.
         n_restarts: independent sets of parameters.
         n_covariates: columns of covariates that every unit listens to.
+        posterior_depth: residual convolutions in the posterior's read-out.
         n_coupling_functions: functions of the basis that couplings are made of, the rest being for own history (see
             `own_history.py`); None for all, own history included.
     """
@@ -50,6 +51,7 @@ class POGLMNetwork(nn.Module):
         posterior: str = "forward-backward",
         n_restarts: int = 1,
         n_covariates: int = 0,
+        posterior_depth: int = 0,
         n_coupling_functions: int | None = None,
     ) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class POGLMNetwork(nn.Module):
             nn.Parameter(basis.new_zeros(n_restarts, n_units, n_covariates)) if n_covariates else None
         )
         self.posterior_name = posterior
-        self.posterior = POSTERIORS[posterior](n_visible, n_hidden, basis, n_restarts)
+        self.posterior = POSTERIORS[posterior](n_visible, n_hidden, basis, n_restarts, posterior_depth)
 
     @property
     def n_restarts(self) -> int:
@@ -86,6 +88,10 @@ class POGLMNetwork(nn.Module):
         before, after = self.posterior.reach
         return self.n_lags + before, after
 
+    def in_core(self, history: Float[Tensor, "window feature bin"]) -> Float[Tensor, "window feature core_bin"]:
+        """The part of the history of all bins from one window of lags on that belongs to the scored ones."""
+        return history[..., self.context[0] - self.n_lags :]
+
     def like(self, *, n_hidden: int | None = None, n_restarts: int | None = None) -> POGLMNetwork:
         """A network of the same kind with another number of hidden units or restarts; its parameters are zero."""
         return POGLMNetwork(
@@ -97,6 +103,7 @@ class POGLMNetwork(nn.Module):
             posterior=self.posterior_name,
             n_restarts=self.n_restarts if n_restarts is None else n_restarts,
             n_covariates=self.n_covariates,
+            posterior_depth=self.posterior.depth,
             n_coupling_functions=self.n_coupling_functions,
         )
 
@@ -116,20 +123,12 @@ class POGLMNetwork(nn.Module):
     def visible_drive(
         self,
         history: Float[Tensor, "window feature bin"],
-        covariates: Float[Tensor, "window column core_bin"] | None = None,
-        *,
-        skip: int = 0,
-    ) -> Float[Tensor, "window restart unit core_bin"]:
-        """Baseline, visible couplings and covariates: one product for all restarts, and none per draw.
-
-        Args:
-            history: as `history_features` makes them.
-            covariates: in the bins that are asked for.
-            skip: bins in front that are not asked for; cheaper left to this product than cut from the features.
-        """
+        covariates: Float[Tensor, "window column bin"] | None = None,
+    ) -> Float[Tensor, "window restart unit bin"]:
+        """Baseline, visible couplings and covariates: one product for all restarts, and none per draw."""
         n_restarts, n_units, n_features = self.visible_weights.shape
         product = times_features(self.visible_weights.reshape(-1, n_features), history)
-        drive = product[..., skip:].unflatten(-2, (n_restarts, n_units))
+        drive = product.unflatten(-2, (n_restarts, n_units))
         if self.covariate_weights is not None:
             assert covariates is not None
             flat = self.covariate_weights.reshape(-1, self.n_covariates)

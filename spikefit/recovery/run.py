@@ -224,7 +224,7 @@ def _settings(fit: Result) -> tuple[Config, float]:
             hint="pass a folder that spikefit infer left",
         )
     # What was known of single pairs is not known of another network's.
-    config = Config.model_validate(dict(fit.config)).replace(pair_mask=None)
+    config = Config.model_validate(dict(fit.config)).replace(pair_mask=None, dale={})
     check_hidden(config, fit.unit_id[: fit.n_visible])
     return config, n_bins * fit.bin_width_s
 
