@@ -99,7 +99,7 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
     out = Candidates(
         problem=problem,
         heldout=heldout,
-        blocks=describe_blocks(heldout, problem.mean_count),
+        blocks=describe_blocks(heldout, problem.mean_count, problem.constant_dispersion),
         observed=fit,
         nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.inputs)},
         asked=settings.hidden,

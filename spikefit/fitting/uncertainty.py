@@ -133,7 +133,15 @@ def _weights(features: Tensor, fit: GLMFit, link: str) -> Tensor:
     """Fisher information of the drive in every bin, f′² / f; (unit, bin)."""
     drive = torch.addmm(fit.baseline.to(features)[:, None], fit.weights.to(features), features)
     expected, slope = LINKS[link](drive)
-    return slope * slope / expected
+    return _information(expected, slope, fit)
+
+
+def _information(expected: Tensor, slope: Tensor, fit: GLMFit) -> Tensor:
+    """f′² / f of Poisson counts, less by 1 + αf where they scatter more; (unit, bin)."""
+    information = slope * slope / expected
+    return (
+        information if fit.dispersion is None else information / (1 + fit.dispersion.to(expected)[:, None] * expected)
+    )
 
 
 def _own_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free) -> Tensor:
@@ -173,7 +181,7 @@ def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge,
     weights, offset = Weights(fit.weights.to(design.dtype)), fit.baseline.to(design.dtype)
     for products, *_ in design.spikes(every):
         expected, slope = LINKS[link](products.drive(weights, offset))
-        weight += (slope * slope / expected).sum(1, dtype=torch.float64)
+        weight += _information(expected, slope, fit).sum(1, dtype=torch.float64)
         n_seen += expected.shape[1]
     values, vectors = spectrum.scales, spectrum.rotation
     total = weight[:, None] / n_seen * design.n_bins  # information of the drive over the recording, (unit, 1)
