@@ -117,6 +117,7 @@ def glm_outcome(
         baseline=fit.baseline.cpu().numpy(),
         std_error=errors.sums.cpu().numpy(),
         filter_std_error=None if errors.by_lag is None else errors.by_lag.cpu().numpy(),
+        coupling_correlation=errors.correlation.cpu().numpy(),
         covariate_std_error=None if errors.further is None else errors.further.cpu().numpy(),
         hidden_count=np.empty((0, 0)),
         hidden_bins=np.empty(0, dtype=np.int64),
