@@ -17,6 +17,7 @@ from spikefit.exporters import export
 from spikefit.files import sweep_partials
 from spikefit.fitted import Fit, binned, check_hidden, check_structure, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
+from spikefit.machine import place_in_team
 from spikefit.pieces import Share, ShareDone, Spread, one_by_one
 from spikefit.planning import Plan, estimate
 from spikefit.predictive import with_simulated_rates
@@ -29,6 +30,8 @@ from spikefit.spikes import Counts, SpikeTrains
 from spikefit.stopping import Stopper
 
 if TYPE_CHECKING:
+    import torch
+
     from spikefit.fitting.problem import Hooks
 
 logger = logging.getLogger(__name__)
@@ -64,6 +67,8 @@ def infer(
         progress: is told what is being done.
         settings: single settings by the words of the command line (`bin="10ms"`, `hidden=2`).
 
+    Under `torchrun` the processes share each fit; all return it, the first alone writes and tells.
+
     Returns:
         One fit, or a list of them for a sequence.
 
@@ -77,12 +82,22 @@ def infer(
     origin = {**(origin or {}), **dict.fromkeys(settings, "argument")}
     progress = progress or SilentProgress()
     folders = _folders(items, None if out is None else Path(out))
+    first = (place_in_team() or (0, 1))[0] == 0
+    if not first:
+        progress = SilentProgress()
     fits = []
-    with claimed(folders, overwrite=overwrite, resume=resume), Stopper() as stopper:
+    with (
+        claimed(folders if first else (), overwrite=overwrite, resume=resume),
+        Stopper() as stopper,
+        _team(config) as device,
+    ):
         for item, folder in zip(items, folders, strict=True):
-            if stopper.requested():  # while the one before was written
+            if _any_requested(stopper):  # while the one before was written
                 stopper.leave(None)
-            job = _Job(item, folder, config, origin, overwrite or resume, resume, progress, stopper)
+            kept = folder if first else None
+            job = _Job(
+                item, kept, config, origin, overwrite or resume, resume, progress, stopper, device, checkpoints=folder
+            )
             fits.append(job.run())
     not_converged = [fit.name for fit in fits if not fit.metrics["converged"]]
     if not_converged and config.run.strict:
@@ -91,6 +106,23 @@ def infer(
             hint="raise max_epochs, or look at training.png",
         )
     return fits if several else fits[0]
+
+
+@contextlib.contextmanager
+def _team(config: Config) -> Iterator[torch.device]:
+    """The device of this process, which joins the others where `torchrun` started several."""
+    from spikefit.fitting.device import choose_device
+    from spikefit.fitting.processes import joined
+
+    with joined(choose_device(config.run.device)) as device:
+        yield device
+
+
+def _any_requested(stopper: Stopper) -> bool:
+    """Whether any process of the team was asked to stop."""
+    from spikefit.fitting.processes import any_of
+
+    return any_of(stopper.requested())
 
 
 def infer_share(
@@ -117,9 +149,14 @@ def infer_share(
     Raises:
         SpikefitError: for everything that the user can mend; see `spikefit.errors`.
     """
-    folder = Path(out)
-    with claimed([folder], overwrite=overwrite, resume=resume), Stopper() as stopper, contextlib.suppress(ShareDone):
-        _Job(recording, folder, config, {}, overwrite, resume, progress or SilentProgress(), stopper, share).run()
+    folder, told = Path(out), progress or SilentProgress()
+    with (
+        claimed([folder], overwrite=overwrite, resume=resume),
+        Stopper() as stopper,
+        contextlib.suppress(ShareDone),
+        _team(config) as device,
+    ):
+        _Job(recording, folder, config, {}, overwrite, resume, told, stopper, device, folder, share).run()
 
 
 def plan(recordings: Recording | Sequence[Recording], *, config: Config | None = None) -> Plan:
@@ -180,14 +217,16 @@ class _Job:
     resume: bool
     progress: Progress
     stopper: Stopper
+    device: torch.device
+    checkpoints: Path | None
     spread: Spread = one_by_one
 
     def run(self) -> Fit:
         from spikefit.diagnostics.significance import count_shared_inputs
-        from spikefit.fitting.device import choose_device, compute_threads
+        from spikefit.fitting.device import compute_threads
         from spikefit.fitting.fit import fit_network
 
-        device = choose_device(self.config.run.device)
+        device = self.device
         record = RunRecord(self.recording, self.config, self.folder)
         self.progress.start("reading", None)
         # What cannot be read or used ends here, before anything is written.
@@ -233,10 +272,11 @@ class _Job:
         return Hooks(
             stage=self.progress.start,
             update=self.progress.update,
-            checkpoints=None if self.folder is None else self.folder / "checkpoints",
+            checkpoints=None if self.checkpoints is None else self.checkpoints / "checkpoints",
+            keeps_checkpoints=self.folder is not None,
             checkpoint_every_s=self.config.run.checkpoint_every,
             resume=self.resume,
-            should_stop=self.stopper.requested,
+            should_stop=lambda: _any_requested(self.stopper),
             stop=lambda: self.stopper.leave(self.folder),
             spread=self.spread,
         )

@@ -160,6 +160,14 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="count_law",
+        help="Law of the recorded counts about what is expected: poisson, or negative-binomial for units that scatter more.",
+        metavar="poisson|negative-binomial",
+        default_text="poisson",
+        choices=("poisson", "negative-binomial"),
+    ),
+    Flag(
+        section="model",
         name="common_drive",
         help="Whether recent activity of the whole recorded population drives each unit; without hidden units only.",
         metavar="on|off",
@@ -198,9 +206,22 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="posterior_depth",
+        help="Residual convolutions over time beside the posterior's linear read-out; 0 for none.",
+        metavar="N",
+        default_text="0",
+    ),
+    Flag(
+        section="model",
         name="pair_mask",
         help="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones are not penalised.",
         metavar="CSV",
+    ),
+    Flag(
+        section="model",
+        name="dale",
+        help="Recorded units that excite or inhibit all others: ids, patterns or all, each excitatory, inhibitory, auto (one of the two, by the data) or any.",
+        metavar="UNIT=SIGN,…",
     ),
     Flag(
         section="model",
@@ -246,6 +267,13 @@ FLAGS = (
         help="Strength of the ridge penalty on couplings; auto chooses it by cross-validation inside the training bins.",
         metavar="X|auto",
         default_text="1",
+    ),
+    Flag(
+        section="fit",
+        name="group_lasso",
+        help="Strength of a penalty that sets whole couplings to zero; auto chooses it by cross-validation inside the training bins.",
+        metavar="X|auto",
+        default_text="0",
     ),
     Flag(
         section="fit",

@@ -221,6 +221,36 @@ Mapping = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("ROLE=P
 
 Covariates = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("NAME=PLACE,…")]
 
+SIGNS = ("excitatory", "inhibitory", "auto", "any")
+
+
+def _read_signs(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().lower() in SIGNS:
+        value = {"all": value}  # one word speaks of all units
+    signs = _read_mapping(value) if value else {}
+    out = {}
+    for name, sign in signs.items():
+        word = str(sign).strip().lower()
+        if word not in SIGNS:
+            raise ValueError(f"the sign of {name!r} must be one of {', '.join(SIGNS)}, got {sign!r}")
+        out[str(name)] = word
+    return out
+
+
+Signs = Annotated[
+    dict[str, Literal["excitatory", "inhibitory", "auto", "any"]],
+    BeforeValidator(_read_signs),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "additionalProperties": {"enum": list(SIGNS)}},
+            ]
+        }
+    ),
+    Hint("UNIT=SIGN,…"),
+]
+
 # Covariates that enter a fit, each with its basis.
 Terms = Annotated[dict[str, str], BeforeValidator(read_terms), Hint("NAME=BASIS,…")]
 

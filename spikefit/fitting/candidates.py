@@ -99,14 +99,17 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
     out = Candidates(
         problem=problem,
         heldout=heldout,
-        blocks=describe_blocks(heldout, problem.mean_count),
+        blocks=describe_blocks(heldout, problem.mean_count, problem.constant_dispersion),
         observed=fit,
         nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.inputs)},
         asked=settings.hidden,
         plain=(design, fit),
     )
     if settings.hidden_auto and count_shared is not None and len(heldout):
-        out.n_shared = count_shared(*_couplings(problem, design, fit))
+        shown = design, fit
+        if problem.structure is not None and problem.structure.has_corners:
+            shown = fit_observed(problem, problem.split.train, hooks, None, corners=False)
+        out.n_shared = count_shared(*_couplings(problem, *shown))
         out.asked = candidates_for(out.n_shared, len(problem.counts))
     if max(out.asked) > 0 and problem.common_drive is not None:
         # Hidden units start from what couplings alone leave unexplained.
@@ -130,4 +133,5 @@ def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Ar
     ridge, free = weight_rules(problem, design, problem.ridge)
     errors = errors_of_fit(design, fit, basis, ridge=ridge, link=settings.link, free=free, by_lag=False)
     filters = filters_from_weights(fit.weights[:, : design.n_couplings], basis.double())
+    assert errors.correlation is not None
     return filters.sum(-1).cpu().numpy(), errors.sums.cpu().numpy(), errors.correlation.cpu().numpy()

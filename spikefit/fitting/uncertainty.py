@@ -46,14 +46,14 @@ class FitErrors:
         by_lag: of the single lags of every filter; None for populations too large to look at pair by pair.
         further: of weighted sums of the last features' weights; None where none were asked for.
         correlation: of the errors of each receiver's sums, (post or 1, pre, pre); one for all receivers where they share their information.
-        how: `information` or `shared information`, see `errors_of_fit`.
+        how: `information` or `shared information`, see `errors_of_fit`; None where there are none.
     """
 
     sums: Float[Tensor, "post pre"]
     by_lag: Float[Tensor, "post pre lag"] | None
     further: Float[Tensor, "post row"] | None
-    correlation: Float[Tensor, "own pre pre"]
-    how: str
+    correlation: Float[Tensor, "own pre pre"] | None
+    how: str | None
 
 
 def coupling_errors(
@@ -61,6 +61,7 @@ def coupling_errors(
 ) -> tuple[Float[Tensor, "post pre"], Float[Tensor, "post pre lag"] | None, str]:
     """Standard errors of every filter's sum over lags and of its single lags, and how they were made; see `errors_of_fit`."""
     errors = errors_of_fit(design, fit, basis, ridge=ridge, link=link, free=free)
+    assert errors.how is not None
     return errors.sums, errors.by_lag, errors.how
 
 
@@ -149,7 +150,15 @@ def _weights(features: Tensor, fit: GLMFit, link: str) -> Tensor:
     """Fisher information of the drive in every bin, f′² / f; (unit, bin)."""
     drive = torch.addmm(fit.baseline.to(features)[:, None], fit.weights.to(features), features)
     expected, slope = LINKS[link](drive)
-    return slope * slope / expected
+    return _information(expected, slope, fit)
+
+
+def _information(expected: Tensor, slope: Tensor, fit: GLMFit) -> Tensor:
+    """f′² / f of Poisson counts, less by 1 + αf where they scatter more; (unit, bin)."""
+    information = slope * slope / expected
+    return (
+        information if fit.dispersion is None else information / (1 + fit.dispersion.to(expected)[:, None] * expected)
+    )
 
 
 def _own_information(
@@ -196,7 +205,7 @@ def _shared_information(
     weights, offset = Weights(fit.weights.to(design.dtype)), fit.baseline.to(design.dtype)
     for products, *_ in design.spikes(every):
         expected, slope = LINKS[link](products.drive(weights, offset))
-        weight += (slope * slope / expected).sum(1, dtype=torch.float64)
+        weight += _information(expected, slope, fit).sum(1, dtype=torch.float64)
         n_seen += expected.shape[1]
     values, vectors = spectrum.scales, spectrum.rotation
     total = weight[:, None] / n_seen * design.n_bins  # information of the drive over the recording, (unit, 1)

@@ -36,6 +36,8 @@ METRICS_SCHEMA: dict[str, Any] = {
             "type": "boolean",
             "description": "whether the reported fit has the recent activity of the whole population as covariates",
         },
+        "count_law": {"type": "string", "description": "law of the recorded counts: poisson or negative-binomial"},
+        "dispersion_median": _number("dispersion of the median unit, where counts are negative-binomial"),
         "covariates": {
             "type": "array",
             "description": "one entry for each covariate of the fit",
