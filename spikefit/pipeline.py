@@ -298,7 +298,7 @@ class _Job:
         self.progress.finish()
         checkpoints = self.folder / "checkpoints"
         sweep_partials(checkpoints)
-        for checkpoint in checkpoints.rglob("hidden-*.safetensors"):
+        for checkpoint in (*checkpoints.rglob("hidden-*.safetensors"), *checkpoints.glob("surrogates-*.safetensors")):
             checkpoint.unlink()  # the result is whole: there is nothing left to resume
             if checkpoint.parent.name.startswith("fold-"):
                 with contextlib.suppress(OSError):  # others of this fold are still to go
