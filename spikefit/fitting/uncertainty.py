@@ -34,6 +34,7 @@ def connectivity_errors(
 ) -> tuple[Float[Tensor, "post pre"], str]:
     """Standard error of every filter's sum over lags, and how it was made; see `coupling_errors`."""
     errors = errors_of_fit(design, fit, basis, ridge=ridge, link=link, free=free, by_lag=False)
+    assert errors.how is not None
     return errors.sums, errors.how
 
 
