@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from spikefit.config.kinds import memory_bytes
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.errors import UsageError
 from spikefit.pair_rules import check_names, check_pair_rules, read_pair_rules
+from spikefit.plots.activity import DISPERSION
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
@@ -202,6 +203,18 @@ def to_fit(
     if network.judged is not None:
         goodness = _goodness(network.judged, counts, units, seed=config.run.seed)
         units, metrics = goodness[0], {**metrics, **goodness[2]}
+    alpha = dispersion_of(network.parameters)
+    metrics["count_law"] = config.model.count_law
+    if alpha is not None:
+        metrics["dispersion_median"] = float(np.median(alpha))
+        place = {unit: k for k, unit in enumerate(counts.unit_ids)}
+        units = [
+            dataclasses.replace(row, columns={**row.columns, DISPERSION: float(alpha[place[row.id]])})
+            if row.kept and row.id in place
+            else row
+            for row in units
+        ]
+        notes = (*notes, "goodness of fit was not computed: rescaled intervals are known for Poisson counts alone")
     covariates = None
     if counts.covariates is not None:
         from spikefit.covariate_design import covariate_metrics, covariate_terms
@@ -294,6 +307,15 @@ def _goodness(
     return rows, {"ks_curve": found.ks_curve}, metrics
 
 
+def dispersion_of(parameters: Mapping[str, Any]) -> np.ndarray | None:
+    """Of negative-binomial counts of the recorded units; None where counts are Poisson."""
+    if "dispersion" in parameters:
+        return np.asarray(parameters["dispersion"], dtype=np.float64)
+    if "log_dispersion" in parameters:
+        return np.exp(np.asarray(parameters["log_dispersion"], dtype=np.float64))
+    return None
+
+
 def _covariate_notes(counts: Counts) -> tuple[str, ...]:
     """What the reader must know of the covariates."""
     columns = counts.covariates
@@ -346,6 +368,7 @@ def fit_settings(config: Config) -> FitSettings:
         window_s=config.model.window,
         basis=config.model.basis,
         n_functions=config.model.functions,
+        count_law=config.model.count_law,
         self_basis=config.model.self_basis,
         self_functions=config.model.self_functions,
         self_window_s=config.model.self_window,

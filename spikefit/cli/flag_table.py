@@ -160,6 +160,14 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="count_law",
+        help="Law of the recorded counts about what is expected: poisson, or negative-binomial for units that scatter more.",
+        metavar="poisson|negative-binomial",
+        default_text="poisson",
+        choices=("poisson", "negative-binomial"),
+    ),
+    Flag(
+        section="model",
         name="common_drive",
         help="Whether recent activity of the whole recorded population drives each unit; without hidden units only.",
         metavar="on|off",
@@ -473,7 +481,7 @@ FLAGS = (
     Flag(
         section="batch",
         name="spread",
-        help="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
+        help="Spread each fit over the workers, too: its numbers of hidden units, its folds and its surrogates.",
         default_text="false",
         is_switch=True,
     ),

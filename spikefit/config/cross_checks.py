@@ -75,6 +75,14 @@ def contradictions(config: Config) -> list[Contradiction]:
                 "as it is; with the posterior forward-self a spike changes it; take eat-cubic, gsm or score",
             )
         )
+    if estimator == "exact" and config.model.count_law == "negative-binomial" and config.model.hidden != 0:
+        found.append(
+            Contradiction(
+                ("estimator", "count_law"),
+                "the exact estimator adds up what one more hidden spike does to Poisson counts; with negative-binomial ones take "
+                "eat-cubic, gsm or score",
+            )
+        )
     sign, held = config.model.dale.get("hidden"), config.model.hidden_sign
     if sign == "auto":
         found.append(
@@ -107,6 +115,15 @@ def contradictions(config: Config) -> list[Contradiction]:
     held_back = config.fit.group_lasso != 0 or any(
         sign != "any" for name, sign in config.model.dale.items() if name != "hidden"
     )
+    if config.model.count_law == "negative-binomial" and (moves or held_back or config.fit.long_lags == "on"):
+        other = "significance" if moves else "long_lags" if config.fit.long_lags == "on" else "group_lasso"
+        found.append(
+            Contradiction(
+                ("count_law", other),
+                "surrogates, couplings at long lags, a group lasso and Dale's law of recorded units are for Poisson counts; with "
+                "negative-binomial ones leave them away",
+            )
+        )
     if held_back and (moves or config.fit.long_lags == "on"):
         asked = "long_lags" if not moves else f"significance {config.fit.significance}"
         found.append(

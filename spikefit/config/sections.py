@@ -122,6 +122,10 @@ class ModelConfig(Section):
         default="softplus",
         description="From the drive to the expected count; sigmoid is bounded, at 5 spikes per bin.",
     )
+    count_law: Literal["poisson", "negative-binomial"] = Field(
+        default="poisson",
+        description="Law of the recorded counts about what is expected: poisson, or negative-binomial for units that scatter more.",
+    )
     common_drive: OnOff = Field(
         default="on",
         description="Whether recent activity of the whole recorded population drives each unit; without hidden units only.",
@@ -376,7 +380,7 @@ class BatchConfig(Section):
     )
     spread: bool = Field(
         default=False,
-        description="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
+        description="Spread each fit over the workers, too: its numbers of hidden units, its folds and its surrogates.",
     )
     jobs: Annotated[int | None, Hint("N")] = Field(
         default=None,

@@ -18,7 +18,7 @@ from spikefit.fitting.expected import judged_bins
 from spikefit.fitting.how_many import CountShared
 from spikefit.fitting.knowing import settle_structure
 from spikefit.fitting.outcome import Array, FittedNetwork, score_metrics, size_metrics
-from spikefit.fitting.problem import FitSettings, Hooks, Problem, pose_problem
+from spikefit.fitting.problem import NEGATIVE_BINOMIAL, FitSettings, Hooks, Problem, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.with_hidden import poglm_outcome
 from spikefit.fitting.without_hidden import glm_outcome
@@ -74,7 +74,8 @@ def fit_network(
     return dataclasses.replace(
         network,
         history=dict(network.history) | _by_block(candidates, chosen, counts),
-        judged=judged_bins(problem, scored),
+        # Rescaled intervals are exponential for Poisson counts alone.
+        judged=judged_bins(problem, scored) if settings.count_law != NEGATIVE_BINOMIAL else None,
         h0_connectivity=candidates.plain_connectivity() if chosen else None,
     )
 

@@ -28,6 +28,7 @@ from spikefit.fitting.own_blocks import OwnBlocks
 from spikefit.fitting.processes import add_up
 from spikefit.fitting.products import Weights
 from spikefit.models.link import LINKS, inverse_link
+from spikefit.models.negative_binomial import Moments, empty_bin, rising
 
 MEMORY = 8  # pairs that the L-BFGS remembers
 GRAM_BINS_PER_FEATURE = 50  # more bins would not make a better preconditioner
@@ -70,6 +71,7 @@ class GLMFit:
         decrement: estimated distance of each unit to its optimum, in nats; (unit,).
         converged: whether every unit came within the tolerance.
         objective: penalised log-likelihood in nats after each iteration, summed over units.
+        dispersion: of negative-binomial counts; None where they are Poisson.
         kkt: how far each unit is from the optimality conditions, in nats per unit of weight, where the problem has corners; (unit,).
         spectrum: of the features, so that a fit that starts from this one need not find it again.
     """
@@ -81,6 +83,7 @@ class GLMFit:
     objective: list[float] = field(default_factory=list)
     kkt: Float[Tensor, " unit"] | None = None
     spectrum: Spectrum | None = None
+    dispersion: Float[Tensor, " unit"] | None = None
 
 
 def fit_glm(
@@ -93,8 +96,9 @@ def fit_glm(
     max_iterations: int = 200,
     start: GLMFit | None = None,
     on_iteration: Callable[[int, float, float], None] | None = None,
+    dispersion: Float[Tensor, " unit"] | None = None,
 ) -> GLMFit:
-    """Maximise the ridge-penalised Poisson log-likelihood of every unit.
+    """Maximise the ridge-penalised log-likelihood of every unit, of Poisson counts or negative-binomial ones.
 
     Args:
         design: features and counts.
@@ -107,8 +111,11 @@ def fit_glm(
         max_iterations: after this many, what is not done is reported as not converged.
         start: where to start, for example the fit to a part of the same recording.
         on_iteration: called with the iteration, the objective and the largest decrement.
+        dispersion: of negative-binomial counts, held; None for Poisson counts. With softplus the problem is then no longer
+            sure to be convex; from the Poisson optimum it was in all that was tried.
     """
-    solver = Solver(design, ridge, link, free, None if start is None else start.spectrum)
+    known = None if start is None else start.spectrum
+    solver = Solver(design, ridge, link, free, known, dispersion)
     return solver.run(tolerance_nats, max_iterations, start, on_iteration)
 
 
@@ -120,10 +127,16 @@ def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -
 
     def sum_up() -> Tensor:
         total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
-        arranged = Weights(weights)
+        arranged, alpha = Weights(weights), fit.dispersion
         for products, unit, bin_, count in part.spikes():
             expected, _ = LINKS[link](products.drive(arranged, baseline))
-            total -= expected.sum(1, dtype=torch.float64)
+            if alpha is None:
+                total -= expected.sum(1, dtype=torch.float64)
+            else:
+                total -= empty_bin(expected.double(), alpha[:, None]).sum(1)
+                scattered = rising(alpha, int(count.max()) if len(count) else 0)[unit, count.long()]
+                scattered -= count * torch.log1p(alpha[unit] * expected[unit, bin_])
+                total.index_add_(0, unit, scattered)
             at_spikes = count.double() * expected[unit, bin_].double().log() - torch.lgamma(count.double() + 1)
             total.index_add_(0, unit, at_spikes)
         return total
@@ -131,6 +144,20 @@ def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -
     total = part.within_memory(sum_up)
     add_up([total])
     return total
+
+
+def dispersion_of(design: Design, fit: GLMFit, *, link: str) -> Float[Tensor, " unit"]:
+    """The dispersion of every unit that makes its counts likeliest, given what a fit expects; float64."""
+    weights, baseline = fit.weights.to(design.dtype), fit.baseline.to(design.dtype)
+
+    def sum_up() -> Tensor:
+        moments, arranged = Moments(design.n_units, design.device), Weights(weights)
+        for products, unit, bin_, count in design.spikes():
+            expected, _ = LINKS[link](products.drive(arranged, baseline))
+            moments.add(expected, unit, bin_, count)
+        return moments.dispersion()
+
+    return design.within_memory(sum_up)
 
 
 class Solver:
@@ -148,7 +175,9 @@ class Solver:
         link: str,
         free: Tensor | None = None,
         spectrum: Spectrum | None = None,
+        dispersion: Tensor | None = None,
     ) -> None:
+        self.dispersion = dispersion
         self.design, self.ridge, self.link, self.link_name, self.free = design, ridge, LINKS[link], link, free
         self.part = design.own_part()
         self._prepare(spectrum)
@@ -186,6 +215,8 @@ class Solver:
         self.start_drive = inverse_link(self.link_name, r)
         expected, slope = self.link(self.start_drive)
         information = slope.square() / expected
+        if self.dispersion is not None:
+            information = information / (1 + self.dispersion * expected)
         # With unequal penalties the shared matrix takes their mean; it need not be exact.
         ridge = self.ridge.mean(1, keepdim=True) if isinstance(self.ridge, Tensor) else self.ridge
         self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + ridge
@@ -243,6 +274,8 @@ class Solver:
         for features, _ in self.part.blocks(every):
             expected, slope = self.link(torch.addmm(offset, weights64.to(d.dtype), features))
             root = slope / expected.sqrt()
+            if self.dispersion is not None:
+                root = root / (1 + self.dispersion[units].to(root)[:, None] * expected).sqrt()
             centred = torch.cat([features - centre, torch.ones_like(features[:1])])
             for row in range(len(units)):
                 scaled = centred * root[row]
@@ -274,6 +307,7 @@ class Solver:
         row_of = torch.full((d.n_units,), -1, device=d.device)
         row_of[units] = torch.arange(len(units), device=d.device)
         arranged = Weights(weights)
+        alpha = None if self.dispersion is None else self.dispersion[units].to(d.dtype)
         for products, unit, bin_, count in self.part.spikes():
             expected, slope = self.link(products.drive(arranged, offset))
             row = row_of[unit]
@@ -281,8 +315,13 @@ class Solver:
                 mine = row >= 0
                 row, bin_, count = row[mine], bin_[mine], count[mine]
             at_spikes = expected[row, bin_]
-            value += expected.sum(1, dtype=torch.float64)
             value.index_add_(0, row, (count * at_spikes.log()).double(), alpha=-1)
+            if alpha is None:
+                value += expected.sum(1, dtype=torch.float64)
+            else:
+                value += empty_bin(expected, alpha[:, None]).sum(1, dtype=torch.float64)
+                value.index_add_(0, row, (count * torch.log1p(alpha[row] * at_spikes)).double())
+                slope = slope / (1 + alpha[:, None] * expected)
             # d/d drive of (f − x log f) is slope · (1 − x/f); the second part lives where there are spikes.
             residual = slope.clone() if slope is expected else slope
             residual[row, bin_] *= 1 - count / at_spikes
@@ -363,6 +402,7 @@ class Solver:
             converged=bool((decrement <= 10 * tolerance).all()),
             objective=objective,
             spectrum=self.spectrum,
+            dispersion=self.dispersion,
         )
 
     def _search(

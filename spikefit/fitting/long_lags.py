@@ -66,8 +66,8 @@ def fit_long_lags(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -
     hooks.stage("fitting couplings at long lags, as a control", None)
     # Everything but the others' spikes lies so much later: that is the same as their lying so much earlier.
     counts = problem.counts.to(design.device)
-    traces = None if problem.traces is None else problem.traces.to(design.device).roll(-delay, 1)
-    delayed = Design(counts, ranges, problem.basis.to(design.device), covariates=traces)
+    inputs = None if problem.inputs is None else problem.inputs.to(design.device).roll(-delay, 1)
+    delayed = Design(counts, ranges, problem.basis.to(design.device), covariates=inputs)
     moved = MovedResponses(problem, delayed, common_drive_of_others=False)
     moved.fit_reference(counts.roll(-delay, 1), fit)
     connectivity = (moved.reference @ moved.sums).cpu().numpy()

@@ -28,11 +28,13 @@ from spikefit.models.basis import Basis, make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
 from spikefit.models.depth import windows_context
+from spikefit.models.negative_binomial import Moments
 from spikefit.models.own_history import SAME, joined_basis
 from spikefit.pair_rules import PairRule, matching
 from spikefit.pieces import Spread, one_by_one
 from spikefit.spikes import Counts
 
+NEGATIVE_BINOMIAL = "negative-binomial"
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
 HELDOUT_CORE_BINS = 2000
 FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
@@ -90,6 +92,7 @@ class FitSettings:
     long_lags: bool = False
     workers: int | None = None
     pair_rules: tuple[PairRule, ...] = ()
+    count_law: str = "poisson"
     dale: tuple[tuple[str, str], ...] = ()
     posterior_depth: int = 0
     group_lasso: float | None = 0.0
@@ -165,6 +168,13 @@ class Problem:
     structure: Structure | None = None
     covariates: Tensor | None = None
     covariate_rows: Tensor | None = None
+
+    @functools.cached_property
+    def constant_dispersion(self) -> Tensor | None:
+        """Of every unit about its mean count in the training bins, where counts are negative-binomial; float64 on the CPU."""
+        if self.settings.count_law != NEGATIVE_BINOMIAL:
+            return None
+        return dispersion_about(self.counts, self.split.train, self.mean_count)
 
     @functools.cached_property
     def inputs(self) -> Tensor | None:
@@ -269,6 +279,22 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         covariate_rows=None if counts.covariates is None else torch.from_numpy(counts.covariates.rows),
         structure=_structure(settings, counts.unit_ids, device),
     )
+
+
+def dispersion_about(counts: Tensor, ranges: NDArray[np.int64], mean_count: Tensor) -> Tensor:
+    """Dispersion of every unit about a constant mean count, from some bins; float64 on the CPU.
+
+    Args:
+        counts: (unit, bin).
+        ranges: the bins, `[start, stop)`; (n, 2).
+        mean_count: of every unit, above zero.
+    """
+    moments = Moments(len(counts), torch.device("cpu"))
+    for start, stop in ranges.tolist():
+        here = counts[:, start:stop].cpu()
+        unit, bin_ = here.nonzero(as_tuple=True)
+        moments.add(mean_count[:, None].expand(-1, stop - start).contiguous(), unit, bin_, here[unit, bin_])
+    return moments.dispersion()
 
 
 def fit_basis(settings: FitSettings, bin_width_s: float) -> tuple[Basis, int]:

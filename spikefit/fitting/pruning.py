@@ -39,6 +39,8 @@ def keep_hidden(model: POGLMNetwork, hidden: Int[Tensor, "restart kept"]) -> POG
         if out.covariate_weights is not None and model.covariate_weights is not None:
             out.covariate_weights[restart] = model.covariate_weights[restart, rows]
         out.hidden_weights[restart] = model.hidden_weights[restart][rows][:, columns]
+        if out.log_dispersion is not None and model.log_dispersion is not None:
+            out.log_dispersion[restart] = model.log_dispersion[restart]
         for name, parameter in out.posterior.named_parameters():
             if name.startswith("deep.") and name != "deep.out":  # shared by all hidden units
                 parameter[restart] = model.posterior.get_parameter(name)[restart]
@@ -71,7 +73,7 @@ def cost_of_removal(
     observed = batch.counts[..., before:end]
 
     def visible(drive: Tensor) -> Tensor:
-        return log_likelihood(drive, observed, batch.scored, model.link).sum(-1).mean(0).sum(0)
+        return log_likelihood(drive, observed, batch.scored, model.link, model.dispersion).sum(-1).mean(0).sum(0)
 
     whole = visible(drive)
     divergence = _divergence(model, log_rate, hidden, history, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.fitting.glm import GLMFit
-from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS
+from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, dispersion_about
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, nats_per_bin, poglm_nats
 from spikefit.fitting.split import N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS, split_bins
 from spikefit.fitting.windows import Windows
@@ -52,7 +53,9 @@ def score_counts(
     context = windows_context(len(basis), depth_of(parameters))
     windows = Windows(by_unit, segment_offsets, usable, context=context, core_bins=block, covariates=columns)
     spikes = np.array([counts[start:stop].sum(axis=0) for start, stop in usable]).sum(axis=0)
-    blocks = describe_blocks(windows, torch.from_numpy(np.maximum(spikes, 0.5) / n_bins))
+    mean_count = torch.from_numpy(np.maximum(spikes, 0.5) / n_bins)
+    scattered = "dispersion" in parameters or "log_dispersion" in parameters
+    blocks = describe_blocks(windows, mean_count, dispersion_about(by_unit, usable, mean_count) if scattered else None)
     if "hidden_weights" in parameters:
         nats = poglm_nats(network_of(parameters, link=link, family=family), windows, n_draws)
     else:
@@ -67,6 +70,8 @@ def score_counts(
             weights = np.concatenate([weights, parameters["covariate_weights"]], axis=1)
             traces = columns if traces is None else torch.cat([traces, columns])
         fit = GLMFit(torch.from_numpy(weights), torch.from_numpy(baseline), torch.zeros(len(baseline)), converged=True)
+        if "dispersion" in parameters:
+            fit = dataclasses.replace(fit, dispersion=torch.from_numpy(np.asarray(parameters["dispersion"])))
         nats = glm_nats(fit, windows, basis, link, traces)
     absolute, bits = nats_per_bin(nats - blocks.factorials, blocks), bits_per_spike(nats, blocks)
     return {
@@ -91,6 +96,7 @@ def network_of(parameters: dict[str, NDArray[Any]], *, link: str, family: str) -
         link=link,
         family=family,
         posterior=posterior_of(parameters),
+        scattered="log_dispersion" in parameters,
         n_covariates=parameters["covariate_weights"].shape[1] if "covariate_weights" in parameters else 0,
         posterior_depth=depth_of(parameters),
     )

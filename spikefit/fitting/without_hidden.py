@@ -14,14 +14,17 @@ from spikefit.fitting.corners import fit_with_corners
 from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
-from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
+from spikefit.fitting.glm import GLMFit, dispersion_of, fit_glm, glm_log_likelihood
 from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
-from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.problem import NEGATIVE_BINOMIAL, Hooks, Problem
 from spikefit.fitting.surrogates import Surrogates, fit_surrogates
 from spikefit.fitting.uncertainty import FitErrors, errors_of_fit
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.coupling import filters_from_weights
+
+MOST_DISPERSION_ROUNDS = 6
+SAME_DISPERSION = 0.02  # in its logarithm, from one round to the next; its own standard error is far larger
 
 
 def fit_observed(
@@ -67,8 +70,15 @@ def fit_observed(
     if corners and structure is not None and structure.has_corners:
         wanted = structure.to(design.device).corners(share, problem.basis.shape[1])
         fit = fit_with_corners(design, wanted, ridge=ridge, free=free, link=link, start=start, on_iteration=tell)
-    else:
-        fit = fit_glm(design, ridge=ridge, free=free, link=link, start=start, on_iteration=tell)
+        return design, fit
+    alpha = None if start is None else start.dispersion
+    fit = fit_glm(design, ridge=ridge, free=free, link=link, start=start, on_iteration=tell, dispersion=alpha)
+    if problem.settings.count_law == NEGATIVE_BINOMIAL:
+        for _ in range(MOST_DISPERSION_ROUNDS):
+            before, alpha = alpha, dispersion_of(design, fit, link=link)
+            if before is not None and bool(((alpha / before).log().abs() < SAME_DISPERSION).all()):
+                break
+            fit = fit_glm(design, ridge=ridge, free=free, link=link, start=fit, on_iteration=tell, dispersion=alpha)
     return design, fit
 
 
@@ -99,7 +109,7 @@ def _errors(problem: Problem, design: Design, fit: GLMFit) -> FitErrors:
     if problem.structure is not None and problem.structure.has_corners:
         unknown = torch.full((design.n_units, design.n_units), torch.nan, dtype=torch.float64)
         further = None if rows is None else torch.full((design.n_units, len(rows)), torch.nan, dtype=torch.float64)
-        return FitErrors(unknown, None, further, None)
+        return FitErrors(unknown, None, further, None, None)
     ridge, free = weight_rules(problem, design, problem.ridge)
     basis = problem.basis.to(design.device)
     return errors_of_fit(design, fit, basis, ridge=ridge, link=problem.settings.link, free=free, further=rows)
@@ -151,6 +161,8 @@ def glm_outcome(
         }
     if problem.n_covariates:
         parameters["covariate_weights"] = fit.weights[:, -problem.n_covariates :].cpu().numpy()
+    if fit.dispersion is not None:
+        parameters["dispersion"] = fit.dispersion.cpu().numpy()
     objective = np.array(fit.objective) / n_bins - problem.factorials_per_bin
     return FittedNetwork(
         parameters=parameters,
@@ -158,6 +170,7 @@ def glm_outcome(
         baseline=fit.baseline.cpu().numpy(),
         std_error=errors.sums.cpu().numpy(),
         filter_std_error=None if errors.by_lag is None else errors.by_lag.cpu().numpy(),
+        coupling_correlation=None if errors.correlation is None else errors.correlation.cpu().numpy(),
         covariate_std_error=None if errors.further is None else errors.further.cpu().numpy(),
         hidden_count=np.empty((0, 0)),
         hidden_bins=np.empty(0, dtype=np.int64),
@@ -179,6 +192,8 @@ def _surrogates(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -> 
         return fit_surrogates(problem, design, fit, settings.surrogates, settings.n_surrogates, hooks), None
     if n_units >= settings.surrogates_below:
         return None, None
+    if settings.count_law == NEGATIVE_BINOMIAL:
+        return None, "surrogates are refits with Poisson counts, and these are negative-binomial"
     try:
         return fit_surrogates(problem, design, fit, "jitter", settings.n_surrogates, hooks), None
     except UsageError as refused:

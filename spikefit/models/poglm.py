@@ -12,11 +12,14 @@ Source: Li et al., "A differentiable partially observable GLM with forward-backw
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikefit.models.coupling import filters_from_weights, history_features
+from spikefit.models.coupling import filters_from_weights, history_features, times_features
+from spikefit.models.negative_binomial import LARGEST_DISPERSION, SMALLEST_DISPERSION
 from spikefit.models.own_history import may_use
 from spikefit.models.posteriors import POSTERIORS
 
@@ -36,6 +39,7 @@ class POGLMNetwork(nn.Module):
         posterior_depth: residual convolutions in the posterior's read-out.
         n_coupling_functions: functions of the basis that couplings are made of, the rest being for own history (see
             `own_history.py`); None for all, own history included.
+        scattered: whether counts of the visible units are negative-binomial; hidden ones are Poisson either way.
     """
 
     basis: Tensor
@@ -53,6 +57,7 @@ class POGLMNetwork(nn.Module):
         n_covariates: int = 0,
         posterior_depth: int = 0,
         n_coupling_functions: int | None = None,
+        scattered: bool = False,
     ) -> None:
         super().__init__()
         self.n_visible, self.n_hidden, self.link, self.family = n_visible, n_hidden, link, family
@@ -67,6 +72,8 @@ class POGLMNetwork(nn.Module):
         self.covariate_weights = (
             nn.Parameter(basis.new_zeros(n_restarts, n_units, n_covariates)) if n_covariates else None
         )
+        self.scattered = scattered
+        self.log_dispersion = nn.Parameter(basis.new_full((n_restarts, n_visible), -3.0)) if scattered else None
         self.posterior_name = posterior
         self.posterior = POSTERIORS[posterior](n_visible, n_hidden, basis, n_restarts, posterior_depth)
 
@@ -105,7 +112,15 @@ class POGLMNetwork(nn.Module):
             n_covariates=self.n_covariates,
             posterior_depth=self.posterior.depth,
             n_coupling_functions=self.n_coupling_functions,
+            scattered=self.scattered,
         )
+
+    @property
+    def dispersion(self) -> Float[Tensor, "restart visible"] | None:
+        """Of negative-binomial counts; None where they are Poisson."""
+        if self.log_dispersion is None:
+            return None
+        return self.log_dispersion.clamp(math.log(SMALLEST_DISPERSION), math.log(LARGEST_DISPERSION)).exp()
 
     @torch.no_grad()
     def hold_own_functions(self) -> None:
@@ -127,7 +142,8 @@ class POGLMNetwork(nn.Module):
     ) -> Float[Tensor, "window restart unit bin"]:
         """Baseline, visible couplings and covariates: one product for all restarts, and none per draw."""
         n_restarts, n_units, n_features = self.visible_weights.shape
-        drive: Tensor = (self.visible_weights.reshape(-1, n_features) @ history).unflatten(-2, (n_restarts, n_units))
+        product = times_features(self.visible_weights.reshape(-1, n_features), history)
+        drive = product.unflatten(-2, (n_restarts, n_units))
         if self.covariate_weights is not None:
             assert covariates is not None
             flat = self.covariate_weights.reshape(-1, self.n_covariates)

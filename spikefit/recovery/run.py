@@ -155,6 +155,8 @@ def recover(
             f"the simulated recordings know no covariates: {covariates} stand at their mean in them, and their fits do without; what "
             "covariates explain in the recording is therefore no part of this answer"
         )
+    if config.model.count_law == "negative-binomial":
+        notes.append("the simulated spikes are Poisson: what scatters more in the recording is no part of this answer")
     jobs = [(kind, float(length), seed + k) for kind in (FIT, RANDOM) for length in lengths for k in range(seeds)]
     if not edges.any():
         notes.append(

@@ -36,6 +36,8 @@ METRICS_SCHEMA: dict[str, Any] = {
             "type": "boolean",
             "description": "whether the reported fit has the recent activity of the whole population as covariates",
         },
+        "count_law": {"type": "string", "description": "law of the recorded counts: poisson or negative-binomial"},
+        "dispersion_median": _number("dispersion of the median unit, where counts are negative-binomial"),
         "covariates": {
             "type": "array",
             "description": "one entry for each covariate of the fit",
@@ -96,6 +98,9 @@ METRICS_SCHEMA: dict[str, Any] = {
         },
         "null_centre": _number("centre of what no edge looks like, in standard errors"),
         "null_spread": _number("its spread, in standard errors; it counts as 1 where it is less"),
+        "null_share_edges": _number(
+            "share of pairs that do not look like no edge, where that was fitted because they are many"
+        ),
         "null_shape": _number("its shape: 2 for a normal law, less for heavier tails"),
         "ridge": _number("strength of the ridge penalty on couplings"),
         "ridge_path": {
