@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,8 @@ from spikefit.config import Config
 from spikefit.config.kinds import memory_bytes
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.errors import UsageError
-from spikefit.pair_rules import check_pair_rules, read_pair_rules
+from spikefit.pair_rules import check_names, check_pair_rules, read_pair_rules
+from spikefit.plots.activity import DISPERSION
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
@@ -172,7 +173,7 @@ def to_fit(
         further: other fields of `Result`.
     """
     from spikefit.diagnostics.identifiability import STRONG_RECURRENCE
-    from spikefit.diagnostics.significance import judge_edges
+    from spikefit.diagnostics.judging import judge
     from spikefit.diagnostics.stability import with_stability
     from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
 
@@ -184,15 +185,12 @@ def to_fit(
     connectivity = network.coupling_filters.sum(axis=2)
     half_width = CI_SIGMAS * network.std_error
     ci_low, ci_high = connectivity - half_width, connectivity + half_width
-    p_value, q_value = np.full_like(connectivity, np.nan), np.full_like(connectivity, np.nan)
-    metrics: dict[str, Any] = {"significance": "none"}
-    notes: tuple[str, ...] = ()
-    # With hidden units there are no standard errors, and so nothing to test.
-    if config.fit.significance != "none" and not n_hidden:
-        test = judge_edges(connectivity, network.std_error, level=CI_LEVEL)
-        p_value, q_value, metrics, notes = test.p_value, test.q_value, test.metrics, test.notes
-        tested = np.isfinite(test.ci_low)
-        ci_low, ci_high = np.where(tested, test.ci_low, ci_low), np.where(tested, test.ci_high, ci_high)
+    test = judge(network, config.fit.significance, level=CI_LEVEL, bin_width_s=counts.bin_width_s)
+    metrics, notes = test.metrics, test.notes
+    p_value, q_value = _padded(test.p_value, n_hidden), _padded(test.q_value, n_hidden)
+    tested_low, tested_high = _padded(test.ci_low, n_hidden), _padded(test.ci_high, n_hidden)
+    tested = np.isfinite(tested_low)
+    ci_low, ci_high = np.where(tested, tested_low, ci_low), np.where(tested, tested_high, ci_high)
     pairs, whole = _identifiability(network, counts, std_intervals=(ci_low, ci_high, p_value), link=config.model.link)
     metrics = {**metrics, **whole}
     if whole["spectral_radius"] >= STRONG_RECURRENCE:
@@ -205,6 +203,18 @@ def to_fit(
     if network.judged is not None:
         goodness = _goodness(network.judged, counts, units, seed=config.run.seed)
         units, metrics = goodness[0], {**metrics, **goodness[2]}
+    alpha = dispersion_of(network.parameters)
+    metrics["count_law"] = config.model.count_law
+    if alpha is not None:
+        metrics["dispersion_median"] = float(np.median(alpha))
+        place = {unit: k for k, unit in enumerate(counts.unit_ids)}
+        units = [
+            dataclasses.replace(row, columns={**row.columns, DISPERSION: float(alpha[place[row.id]])})
+            if row.kept and row.id in place
+            else row
+            for row in units
+        ]
+        notes = (*notes, "goodness of fit was not computed: rescaled intervals are known for Poisson counts alone")
     covariates = None
     if counts.covariates is not None:
         from spikefit.covariate_design import covariate_metrics, covariate_terms
@@ -241,6 +251,11 @@ def to_fit(
         **further,
     )
     return with_stability(fit, network.stability)
+
+
+def _padded(values: Any, n_hidden: int) -> Any:
+    """Values of recorded pairs in a matrix of all units; NaN for hidden ones, which are not tested."""
+    return np.pad(values, (0, n_hidden), constant_values=np.nan)
 
 
 def _identifiability(
@@ -292,6 +307,15 @@ def _goodness(
     return rows, {"ks_curve": found.ks_curve}, metrics
 
 
+def dispersion_of(parameters: Mapping[str, Any]) -> np.ndarray | None:
+    """Of negative-binomial counts of the recorded units; None where counts are Poisson."""
+    if "dispersion" in parameters:
+        return np.asarray(parameters["dispersion"], dtype=np.float64)
+    if "log_dispersion" in parameters:
+        return np.exp(np.asarray(parameters["log_dispersion"], dtype=np.float64))
+    return None
+
+
 def _covariate_notes(counts: Counts) -> tuple[str, ...]:
     """What the reader must know of the covariates."""
     columns = counts.covariates
@@ -333,8 +357,10 @@ def binned(trains: SpikeTrains, config: Config) -> Counts:
 
 def fit_settings(config: Config) -> FitSettings:
     """What the fitting needs to know of a config."""
+    from spikefit.diagnostics.significance import FEWEST_UNITS
     from spikefit.fitting.problem import FitSettings
 
+    moves = config.fit.significance in ("jitter", "shift", "trials")
     hidden = config.model.hidden
     return FitSettings(
         hidden=(0,) if hidden == "auto" else (hidden,) if isinstance(hidden, int) else tuple(hidden),
@@ -342,13 +368,15 @@ def fit_settings(config: Config) -> FitSettings:
         window_s=config.model.window,
         basis=config.model.basis,
         n_functions=config.model.functions,
+        count_law=config.model.count_law,
         self_basis=config.model.self_basis,
         self_functions=config.model.self_functions,
         self_window_s=config.model.self_window,
         link=config.model.link,
         family=config.model.family,
         posterior=config.model.posterior,
-        hidden_sign=config.model.hidden_sign,
+        posterior_depth=config.model.posterior_depth,
+        hidden_sign=config.model.dale.get("hidden", config.model.hidden_sign),
         estimator=config.gradient.estimator,
         temperature=config.gradient.temperature,
         n_draws=config.gradient.draws,
@@ -360,6 +388,15 @@ def fit_settings(config: Config) -> FitSettings:
         max_epochs=config.fit.max_epochs,
         learning_rate=config.fit.learning_rate,
         seed=config.run.seed,
+        dale=tuple(
+            ("*" if name == "all" else name, sign) for name, sign in config.model.dale.items() if name != "hidden"
+        ),
+        group_lasso=config.fit.group_lasso if isinstance(config.fit.group_lasso, float) else None,
+        surrogates=config.fit.significance if moves else None,
+        n_surrogates=config.fit.surrogates,
+        surrogates_below=FEWEST_UNITS if config.fit.significance == "null" else 0,
+        long_lags=config.fit.long_lags == "on",
+        workers=config.run.threads,
         pair_rules=() if config.model.pair_mask is None else read_pair_rules(config.model.pair_mask),
         memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )
@@ -377,6 +414,7 @@ def check_structure(config: Config, unit_ids: Sequence[str]) -> None:
     """
     if config.model.pair_mask is not None:
         check_pair_rules(read_pair_rules(config.model.pair_mask), unit_ids, Path(config.model.pair_mask).name)
+    check_names([name for name in config.model.dale if name not in ("all", "hidden")], unit_ids, "dale")
 
 
 def check_hidden(config: Config, unit_ids: Sequence[str]) -> None:

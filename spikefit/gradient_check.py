@@ -65,7 +65,7 @@ def compare_gradients(
     with compute_threads(config.run.threads, counts.n_units):
         return compare_estimators(
             model,
-            windows_of(counts, model.basis),
+            windows_of(counts, model),
             name=fit.name,
             used=(gradient["estimator"], gradient["temperature"]),
             estimators=DEFAULT_ESTIMATORS if estimators is None else estimators,

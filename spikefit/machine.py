@@ -19,6 +19,14 @@ def usable_cores() -> int:
     return cores
 
 
+def place_in_team() -> tuple[int, int] | None:
+    """Which process this is and of how many, where `torchrun` started several; None where there is one."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return (rank, size) if size > 1 else None
+
+
 def memory_bytes() -> tuple[int | None, int | None]:
     """All memory, and what is free for use; None where this system does not tell."""
     total = available = None

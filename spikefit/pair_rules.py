@@ -97,6 +97,18 @@ def read_pair_rules(path: str | Path) -> tuple[PairRule, ...]:
     return tuple(rules)
 
 
+def check_names(names: Iterable[str], unit_ids: Sequence[str], source: str) -> None:
+    """Refuse ids and patterns that mean no unit of the recording.
+
+    Raises:
+        UsageError: naming `source`, the id, and the nearest there is.
+    """
+    for name in names:
+        if not len(matching(name, unit_ids)):
+            kind = "no unit matches the pattern" if _PATTERN.search(name) else "the recording has no unit"
+            raise UsageError(f"{source}: {kind} {name!r}.", hint=did_you_mean(name, unit_ids))
+
+
 def check_pair_rules(rules: Iterable[PairRule], unit_ids: Sequence[str], source: str) -> None:
     """Refuse rules that name units the recording does not have.
 
@@ -110,11 +122,7 @@ def check_pair_rules(rules: Iterable[PairRule], unit_ids: Sequence[str], source:
     """
     for rule in rules:
         for column, name in (("pre_id", rule.pre), ("post_id", rule.post)):
-            if not len(_matching(name, unit_ids)):
-                kind = "no unit matches the pattern" if _PATTERN.search(name) else "the recording has no unit"
-                raise UsageError(
-                    f"{source}, line {rule.line}: {kind} {name!r} ({column}).", hint=did_you_mean(name, unit_ids)
-                )
+            check_names([name], unit_ids, f"{source}, line {rule.line}, {column}")
 
 
 def pair_tables(rules: Iterable[PairRule], unit_ids: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -128,7 +136,7 @@ def pair_tables(rules: Iterable[PairRule], unit_ids: Sequence[str]) -> tuple[NDA
     forbidden, required = np.zeros((n, n), dtype=bool), np.zeros((n, n), dtype=bool)
     itself = np.eye(n, dtype=bool)
     for rule in rules:
-        pre, post = _matching(rule.pre, unit_ids), _matching(rule.post, unit_ids)
+        pre, post = matching(rule.pre, unit_ids), matching(rule.post, unit_ids)
         pairs = np.zeros((n, n), dtype=bool)
         pairs[np.ix_(post, pre)] = True
         if rule.pre != rule.post or rule.pre not in unit_ids:
@@ -137,7 +145,7 @@ def pair_tables(rules: Iterable[PairRule], unit_ids: Sequence[str]) -> tuple[NDA
     return forbidden, required
 
 
-def _matching(name: str, unit_ids: Sequence[str]) -> NDArray[np.int64]:
+def matching(name: str, unit_ids: Sequence[str]) -> NDArray[np.int64]:
     """Indices of the units that an id or a pattern means."""
     if name in unit_ids:
         return np.array([unit_ids.index(name)], dtype=np.int64)

@@ -17,6 +17,7 @@ from spikefit.exporters import export
 from spikefit.files import sweep_partials
 from spikefit.fitted import Fit, binned, check_hidden, check_structure, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
+from spikefit.machine import place_in_team
 from spikefit.pieces import Share, ShareDone, Spread, one_by_one
 from spikefit.planning import Plan, estimate
 from spikefit.predictive import with_simulated_rates
@@ -29,6 +30,8 @@ from spikefit.spikes import Counts, SpikeTrains
 from spikefit.stopping import Stopper
 
 if TYPE_CHECKING:
+    import torch
+
     from spikefit.fitting.problem import Hooks
 
 logger = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ def infer(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
+    together: bool = False,
     **settings: Any,
 ) -> Fit | list[Fit]:
     """Infer the connections between the neurons of a recording, or of each of several.
@@ -62,6 +66,8 @@ def infer(
         overwrite: replace results that `out` already holds.
         resume: go on from checkpoints that a stopped run left in `out`.
         progress: is told what is being done.
+        together: the processes that `torchrun` started share each fit, as those of `torchrun -m spikefit infer` do: all make the
+            same call, all return the fit, and the first alone writes and tells. Without it each fits what it is given.
         settings: single settings by the words of the command line (`bin="10ms"`, `hidden=2`).
 
     Returns:
@@ -77,12 +83,22 @@ def infer(
     origin = {**(origin or {}), **dict.fromkeys(settings, "argument")}
     progress = progress or SilentProgress()
     folders = _folders(items, None if out is None else Path(out))
+    first = not together or (place_in_team() or (0, 1))[0] == 0
+    if not first:
+        progress = SilentProgress()
     fits = []
-    with claimed(folders, overwrite=overwrite, resume=resume), Stopper() as stopper:
+    with (
+        claimed(folders if first else (), overwrite=overwrite, resume=resume),
+        Stopper() as stopper,
+        _team(config, together=together) as device,
+    ):
         for item, folder in zip(items, folders, strict=True):
-            if stopper.requested():  # while the one before was written
+            if _any_requested(stopper):  # while the one before was written
                 stopper.leave(None)
-            job = _Job(item, folder, config, origin, overwrite or resume, resume, progress, stopper)
+            kept = folder if first else None
+            job = _Job(
+                item, kept, config, origin, overwrite or resume, resume, progress, stopper, device, checkpoints=folder
+            )
             fits.append(job.run())
     not_converged = [fit.name for fit in fits if not fit.metrics["converged"]]
     if not_converged and config.run.strict:
@@ -91,6 +107,24 @@ def infer(
             hint="raise max_epochs, or look at training.png",
         )
     return fits if several else fits[0]
+
+
+@contextlib.contextmanager
+def _team(config: Config, *, together: bool) -> Iterator[torch.device]:
+    """The device of this process; together, it joins the others that `torchrun` started."""
+    from spikefit.fitting.device import choose_device
+    from spikefit.fitting.processes import joined
+
+    chosen = choose_device(config.run.device)
+    with joined(chosen) if together else contextlib.nullcontext(chosen) as device:
+        yield device
+
+
+def _any_requested(stopper: Stopper) -> bool:
+    """Whether any process of the team was asked to stop."""
+    from spikefit.fitting.processes import any_of
+
+    return any_of(stopper.requested())
 
 
 def infer_share(
@@ -117,9 +151,14 @@ def infer_share(
     Raises:
         SpikefitError: for everything that the user can mend; see `spikefit.errors`.
     """
-    folder = Path(out)
-    with claimed([folder], overwrite=overwrite, resume=resume), Stopper() as stopper, contextlib.suppress(ShareDone):
-        _Job(recording, folder, config, {}, overwrite, resume, progress or SilentProgress(), stopper, share).run()
+    folder, told = Path(out), progress or SilentProgress()
+    with (
+        claimed([folder], overwrite=overwrite, resume=resume),
+        Stopper() as stopper,
+        contextlib.suppress(ShareDone),
+        _team(config, together=False) as device,
+    ):
+        _Job(recording, folder, config, {}, overwrite, resume, told, stopper, device, folder, share).run()
 
 
 def plan(recordings: Recording | Sequence[Recording], *, config: Config | None = None) -> Plan:
@@ -180,14 +219,16 @@ class _Job:
     resume: bool
     progress: Progress
     stopper: Stopper
+    device: torch.device
+    checkpoints: Path | None
     spread: Spread = one_by_one
 
     def run(self) -> Fit:
         from spikefit.diagnostics.significance import count_shared_inputs
-        from spikefit.fitting.device import choose_device, compute_threads
+        from spikefit.fitting.device import compute_threads
         from spikefit.fitting.fit import fit_network
 
-        device = choose_device(self.config.run.device)
+        device = self.device
         record = RunRecord(self.recording, self.config, self.folder)
         self.progress.start("reading", None)
         # What cannot be read or used ends here, before anything is written.
@@ -233,10 +274,11 @@ class _Job:
         return Hooks(
             stage=self.progress.start,
             update=self.progress.update,
-            checkpoints=None if self.folder is None else self.folder / "checkpoints",
+            checkpoints=None if self.checkpoints is None else self.checkpoints / "checkpoints",
+            keeps_checkpoints=self.folder is not None,
             checkpoint_every_s=self.config.run.checkpoint_every,
             resume=self.resume,
-            should_stop=self.stopper.requested,
+            should_stop=lambda: _any_requested(self.stopper),
             stop=lambda: self.stopper.leave(self.folder),
             spread=self.spread,
         )
@@ -258,7 +300,7 @@ class _Job:
         self.progress.finish()
         checkpoints = self.folder / "checkpoints"
         sweep_partials(checkpoints)
-        for checkpoint in checkpoints.rglob("hidden-*.safetensors"):
+        for checkpoint in (*checkpoints.rglob("hidden-*.safetensors"), *checkpoints.glob("surrogates-*.safetensors")):
             checkpoint.unlink()  # the result is whole: there is nothing left to resume
             if checkpoint.parent.name.startswith("fold-"):
                 with contextlib.suppress(OSError):  # others of this fold are still to go

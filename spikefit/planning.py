@@ -45,6 +45,14 @@ class JobPlan:
     n_covariate_columns: int = 0
     device: str = "cpu"
     memory: MemoryPlan | None = None
+    n_parameters_per_unit: int = 0
+
+    @property
+    def few_bins(self) -> str:
+        """A remark where a unit has more parameters than there are bins."""
+        if self.n_parameters_per_unit <= self.n_bins:
+            return ""
+        return f"; {_grouped(self.n_parameters_per_unit)} for each unit, more than there are bins: the penalty decides most of them"
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class Plan:
                 f"  history     {job.n_lags} bins ({1e3 * job.n_lags * job.bin_width_s:g} ms)",
                 f"  hidden      {hidden}",
                 *_covariate_lines(job),
-                f"  parameters  {_grouped(job.n_parameters)}",
+                f"  parameters  {_grouped(job.n_parameters)}" + job.few_bins,
                 f"  memory      about {job.memory_bytes / 1e9:.1f} GB"
                 + ("" if job.device == "cpu" else f" on {job.device}"),
                 *_how_it_is_cut(job),
@@ -146,6 +154,7 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
         covariates=() if covariates is None else tuple(f"{term.name} ({term.basis})" for term in covariates.terms),
         n_covariate_columns=n_columns,
         n_parameters=n_parameters,
+        n_parameters_per_unit=n_features + 1,
         memory_bytes=IMPORTS_BYTES + memory.total_bytes,
         time_s=float(time_s),
         device=str(where),

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.alignment import correlations
-from spikefit.plots.activity import FANO, FANO_SIMULATED, RATE, RATE_SE
+from spikefit.plots.activity import DISPERSION, FANO, FANO_SIMULATED, RATE, RATE_SE
 from spikefit.results import Result
 from spikefit.simulate import LINK_FUNCTIONS, RUNAWAY_COUNT
 from spikefit.spikes import Counts
@@ -179,6 +179,7 @@ def free_runs(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins:
     traces = None if common is None else _traces(result, counts)
     trace = np.zeros((n_runs, 0)) if traces is None else traces[starts]
     driven = _covariate_drive(result, counts)
+    alpha = _dispersion(result)
     link = LINK_FUNCTIONS[result.config["model"]["link"]]
     total = np.zeros((n_runs, n_units))
     alive = np.ones(n_runs, dtype=bool)
@@ -190,13 +191,23 @@ def free_runs(result: Result, counts: Counts, starts: NDArray[np.int64], n_bins:
             drive = drive + trace @ common.weights.T
         expected = link(np.minimum(drive, 2 * RUNAWAY_COUNT))  # beyond, it has run away whatever the link
         alive &= expected.max(axis=1) <= RUNAWAY_COUNT
-        spikes = rng.poisson(np.where(alive[:, None], np.minimum(expected, RUNAWAY_COUNT), 0.0))
+        expected = np.where(alive[:, None], np.minimum(expected, RUNAWAY_COUNT), 0.0)
+        if alpha is not None:  # a Poisson count about a gamma variable is negative-binomial
+            expected[:, : alpha.size] *= rng.gamma(1 / alpha, alpha, (n_runs, alpha.size))
+        spikes = rng.poisson(expected)
         total += spikes
         if common is not None:
             excess = spikes[:, : result.n_visible].sum(axis=1) - common.level_hz * counts.bin_width_s
             trace = _decay(result) * trace + excess[:, None]
         coming = _pushed(coming, csr_array(spikes.astype(np.float64)) @ push)
     return FreeRuns(total[alive] / (n_bins * counts.bin_width_s), n_runs, int(n_runs - alive.sum()), alive)
+
+
+def _dispersion(result: Result) -> Array | None:
+    """Of negative-binomial counts of the recorded units; None where counts are Poisson."""
+    values = [row.columns.get(DISPERSION) for row in result.unit_rows[: result.n_visible]]
+    known = [float(value) for value in values if isinstance(value, int | float)]
+    return np.array(known) if len(known) == len(values) and known else None
 
 
 def _covariate_drive(result: Result, counts: Counts) -> Callable[[NDArray[np.int64]], Array] | None:

@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
         "progress",
         "units_of_time",
     },
-    {"covariate_columns", "covariates"},
+    {"covariate_columns", "covariates", "spreading"},
     {"spikes"},
     {"expressions"},
     {"config"},

@@ -72,9 +72,9 @@ def test_no_table_and_no_text_are_refused(tmp_path: Path) -> None:
     [
         (
             "ca1-3,ca1-1,forbidden",
-            r"pairs.csv, line 2: the recording has no unit 'ca1-3' \(pre_id\).*did you mean 'ca1-\d'",
+            r"pairs.csv, line 2, pre_id: the recording has no unit 'ca1-3'.*did you mean 'ca1-\d'",
         ),
-        ("ca1-1,dg-*,forbidden", r"no unit matches the pattern 'dg-\*' \(post_id\)"),
+        ("ca1-1,dg-*,forbidden", r"line 2, post_id: no unit matches the pattern 'dg-\*'"),
     ],
 )
 def test_unknown_units_are_named_with_the_nearest(tmp_path: Path, line: str, words: str) -> None:

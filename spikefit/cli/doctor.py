@@ -31,7 +31,7 @@ EXTRAS = (
     ("hdf5plugin", "hdf5plugin", "HDF5 and NWB files compressed with blosc, zstd or lz4"),
     ("distributed", "spikefit[dask]", "batches on a Dask cluster"),
     ("aiohttp", "spikefit[remote]", "recordings at https:// addresses"),
-    ("s3fs", "spikefit[s3]", "recordings at s3:// addresses"),
+    ("s3fs", "s3fs", "recordings at s3:// addresses"),
     ("zarr", "spikefit[zarr]", "NWB in a Zarr folder"),
     ("elephant", "spikefit[gpfa]", "GPFA beside the other baselines of a latent model"),
     ("sklearn", "scikit-learn", "the reference fits of the benchmarks"),

@@ -160,6 +160,14 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="count_law",
+        help="Law of the recorded counts about what is expected: poisson, or negative-binomial for units that scatter more.",
+        metavar="poisson|negative-binomial",
+        default_text="poisson",
+        choices=("poisson", "negative-binomial"),
+    ),
+    Flag(
+        section="model",
         name="common_drive",
         help="Whether recent activity of the whole recorded population drives each unit; without hidden units only.",
         metavar="on|off",
@@ -198,9 +206,22 @@ FLAGS = (
     ),
     Flag(
         section="model",
+        name="posterior_depth",
+        help="Residual convolutions over time beside the posterior's linear read-out; 0 for none.",
+        metavar="N",
+        default_text="0",
+    ),
+    Flag(
+        section="model",
         name="pair_mask",
         help="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones are not penalised.",
         metavar="CSV",
+    ),
+    Flag(
+        section="model",
+        name="dale",
+        help="Recorded units that excite or inhibit all others: ids, patterns or all, each excitatory, inhibitory, auto (one of the two, by the data) or any.",
+        metavar="UNIT=SIGN,…",
     ),
     Flag(
         section="model",
@@ -249,6 +270,13 @@ FLAGS = (
     ),
     Flag(
         section="fit",
+        name="group_lasso",
+        help="Strength of a penalty that sets whole couplings to zero; auto chooses it by cross-validation inside the training bins.",
+        metavar="X|auto",
+        default_text="0",
+    ),
+    Flag(
+        section="fit",
         name="restarts",
         help="Fits from different random starts; the best held out is kept.",
         metavar="N",
@@ -271,10 +299,25 @@ FLAGS = (
     Flag(
         section="fit",
         name="significance",
-        help="How edges are tested, without hidden units: null reads from the pairs what no edge looks like.",
-        metavar="null|none",
+        help="How edges are tested: null reads from the pairs what no edge looks like; jitter, shift and trials refit, without hidden units, recordings whose spikes were moved.",
+        metavar="null|jitter|shift|trials|none",
         default_text="null",
-        choices=("null", "none"),
+        choices=("null", "jitter", "shift", "trials", "none"),
+    ),
+    Flag(
+        section="fit",
+        name="surrogates",
+        help="Recordings with moved spikes that are refitted for such a test.",
+        metavar="N",
+        default_text="100",
+    ),
+    Flag(
+        section="fit",
+        name="long_lags",
+        help="Also fit couplings at lags too long for a synapse (from three windows back) and count what the test calls there, as a control; without hidden units.",
+        metavar="on|off",
+        default_text="off",
+        choices=("on", "off"),
     ),
     Flag(
         section="fit",
@@ -438,7 +481,7 @@ FLAGS = (
     Flag(
         section="batch",
         name="spread",
-        help="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
+        help="Spread each fit over the workers, too: its numbers of hidden units, its folds and its surrogates.",
         default_text="false",
         is_switch=True,
     ),

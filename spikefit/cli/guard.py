@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from spikefit.errors import DeviceError, SpikefitError
+from spikefit.machine import place_in_team
 
 DONE, INTERNAL, MEMORY, INTERRUPTED = 0, 1, DeviceError.exit_code, 130
 LOG_NAME = "spikefit.log"
@@ -42,18 +43,23 @@ def run_guarded(work: Callable[[], Any], session: Session) -> int:
         code = work()
         sys.stdout.flush()
     except SpikefitError as fault:
-        _say(fault.message, fault.hint)
+        if _first_to_speak():
+            _say(fault.message, fault.hint)
         return fault.exit_code
     except click.ClickException as fault:
-        fault.show()
+        if _first_to_speak():
+            fault.show()
         return fault.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted.", _way_on(session.out))
+        if _first_to_speak():
+            _say("interrupted.", _way_on(session.out))
         return INTERRUPTED
     except (OutputClosed, BrokenPipeError):
         _forget_stdout()
         return DONE
     except Exception as fault:
+        if not _first_to_speak():
+            return MEMORY if _is_out_of_memory(fault) else INTERNAL
         if _is_out_of_memory(fault):
             _say(
                 f"the memory is not enough: {_first_line(fault)}.",
@@ -63,6 +69,15 @@ def run_guarded(work: Callable[[], Any], session: Session) -> int:
         _report_internal(fault, session)
         return INTERNAL
     return code if isinstance(code, int) else DONE
+
+
+def _first_to_speak() -> bool:
+    """Whether this process shall tell of a fault; of several that `torchrun` started the first to meet it does."""
+    if place_in_team() is None:
+        return True
+    from spikefit.fitting.processes import first_to_speak
+
+    return first_to_speak()
 
 
 def show_warning(text: str) -> None:

@@ -12,6 +12,8 @@ from spikefit.addresses import is_address
 from spikefit.cli.flag_table import FLAGS
 from spikefit.cli.flags import Flag
 from spikefit.cli.guard import Session
+from spikefit.errors import UsageError
+from spikefit.machine import place_in_team
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -66,6 +68,11 @@ class SpikefitCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         from spikefit.cli.quiet import quiet_libraries
 
+        if self.name != "infer" and place_in_team() is not None:
+            raise UsageError(
+                f"torchrun started several processes of `spikefit {self.name}`, which cannot share its work.",
+                hint="call it without torchrun; `spikefit infer` alone shares a fit",
+            )
         with quiet_libraries(ctx.find_object(Session) or Session()):
             return super().invoke(ctx)
 

@@ -114,6 +114,8 @@ def edge_line(metrics: Mapping[str, Any]) -> str:
     inputs = f", {n_inputs} shared input{'s' if n_inputs > 1 else ''} taken off" if n_inputs else ""
     level, spread = _number(metrics, "n_edges_q_level"), _number(metrics, "null_spread")
     width = "" if spread is None else f" (null spread {spread:.2f}, 1 if the standard errors were right{inputs})"
+    if metrics.get("n_surrogates"):
+        width = f" (against {thousands(int(metrics['n_surrogates']))} surrogates, {metrics['significance']})"
     called, pairs = thousands(int(metrics["n_edges"])), thousands(int(metrics["n_tested_pairs"]))
     return f"edges: {called} of {pairs} pairs of recorded units at q ≤ {level:g}{width}"
 

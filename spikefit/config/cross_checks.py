@@ -75,6 +75,63 @@ def contradictions(config: Config) -> list[Contradiction]:
                 "as it is; with the posterior forward-self a spike changes it; take eat-cubic, gsm or score",
             )
         )
+    if estimator == "exact" and config.model.count_law == "negative-binomial" and config.model.hidden != 0:
+        found.append(
+            Contradiction(
+                ("estimator", "count_law"),
+                "the exact estimator adds up what one more hidden spike does to Poisson counts; with negative-binomial ones take "
+                "eat-cubic, gsm or score",
+            )
+        )
+    sign, held = config.model.dale.get("hidden"), config.model.hidden_sign
+    if sign == "auto":
+        found.append(
+            Contradiction(
+                ("dale",),
+                "hidden=auto: hidden units start excitatory and what holds them to it later is the choice itself; say "
+                "hidden=excitatory or hidden=inhibitory, try both, and compare the held-out scores",
+            )
+        )
+    elif sign is not None and held != "any" and sign != held:
+        found.append(
+            Contradiction(("dale", "hidden_sign"), f"hidden units are to be {sign} (dale) and {held} (hidden_sign)")
+        )
+    moves = config.fit.significance in ("jitter", "shift", "trials")
+    hidden = config.model.hidden
+    if moves and hidden != "auto" and min(hidden if isinstance(hidden, tuple) else (hidden,)) > 0:
+        found.append(
+            Contradiction(
+                ("significance", "hidden"),
+                f"surrogates ({config.fit.significance}) are refits without hidden units, and all fits here would have some; take null, or 0 hidden units",
+            )
+        )
+    if config.fit.long_lags == "on" and config.fit.significance != "null":
+        found.append(
+            Contradiction(
+                ("long_lags", "significance"),
+                f"long_lags counts what the test null calls where nothing is, and significance is {config.fit.significance}",
+            )
+        )
+    held_back = config.fit.group_lasso != 0 or any(
+        sign != "any" for name, sign in config.model.dale.items() if name != "hidden"
+    )
+    if config.model.count_law == "negative-binomial" and (moves or held_back or config.fit.long_lags == "on"):
+        other = "significance" if moves else "long_lags" if config.fit.long_lags == "on" else "group_lasso"
+        found.append(
+            Contradiction(
+                ("count_law", other),
+                "surrogates, couplings at long lags, a group lasso and Dale's law of recorded units are for Poisson counts; with "
+                "negative-binomial ones leave them away",
+            )
+        )
+    if held_back and (moves or config.fit.long_lags == "on"):
+        asked = "long_lags" if not moves else f"significance {config.fit.significance}"
+        found.append(
+            Contradiction(
+                ("significance" if moves else "long_lags", "group_lasso", "dale"),
+                f"{asked} holds couplings against their standard errors, and couplings under a group lasso or Dale's law have none",
+            )
+        )
     start_s, stop_s = config.recording.t_start, config.recording.t_stop
     if start_s is not None and stop_s is not None and start_s >= stop_s:
         found.append(

@@ -221,6 +221,45 @@ Mapping = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("ROLE=P
 
 Covariates = Annotated[dict[str, str], BeforeValidator(_read_mapping), Hint("NAME=PLACE,…")]
 
+SIGNS = ("excitatory", "inhibitory", "auto", "any")
+
+
+def _read_signs(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().lower() in SIGNS:
+        value = {"all": value}  # one word speaks of all units
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(equals for _, equals, _ in pairs):
+            raise ValueError(
+                f"expected UNIT=SIGN pairs (ca3-*=excitatory,basket-1=inhibitory), or one sign for all; got {value!r}"
+            )
+        value = {name.strip(): sign for name, _, sign in pairs}
+    signs = value or {}
+    if not isinstance(signs, dict):
+        raise ValueError(f"expected units with their signs (u1: excitatory), got {value!r}")
+    out = {}
+    for name, sign in signs.items():
+        word = str(sign).strip().lower()
+        if word not in SIGNS:
+            raise ValueError(f"the sign of {name!r} must be one of {', '.join(SIGNS)}, got {sign!r}")
+        out[str(name)] = word
+    return out
+
+
+Signs = Annotated[
+    dict[str, Literal["excitatory", "inhibitory", "auto", "any"]],
+    BeforeValidator(_read_signs),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "additionalProperties": {"enum": list(SIGNS)}},
+            ]
+        }
+    ),
+    Hint("UNIT=SIGN,…"),
+]
+
 # Covariates that enter a fit, each with its basis.
 Terms = Annotated[dict[str, str], BeforeValidator(read_terms), Hint("NAME=BASIS,…")]
 

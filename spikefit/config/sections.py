@@ -33,6 +33,7 @@ from spikefit.config.kinds import (
     Names,
     OnOff,
     Ridge,
+    Signs,
     Terms,
     TimeUnit,
 )
@@ -121,6 +122,10 @@ class ModelConfig(Section):
         default="softplus",
         description="From the drive to the expected count; sigmoid is bounded, at 5 spikes per bin.",
     )
+    count_law: Literal["poisson", "negative-binomial"] = Field(
+        default="poisson",
+        description="Law of the recorded counts about what is expected: poisson, or negative-binomial for units that scatter more.",
+    )
     common_drive: OnOff = Field(
         default="on",
         description="Whether recent activity of the whole recorded population drives each unit; without hidden units only.",
@@ -142,10 +147,21 @@ class ModelConfig(Section):
         description="What the posterior over hidden spikes sees: all visible spikes nearby (forward-backward), past ones "
         "only (forward), or past visible and past hidden ones, drawn bin by bin (forward-self).",
     )
+    posterior_depth: Annotated[int, Hint("N")] = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="Residual convolutions over time beside the posterior's linear read-out; 0 for none.",
+    )
     pair_mask: Annotated[str | None, Hint("CSV")] = Field(
         default=None,
         description="A table of pairs known beforehand (pre_id,post_id,rule): forbidden couplings are zero, required ones "
         "are not penalised.",
+    )
+    dale: Signs = Field(
+        default={},
+        description="Recorded units that excite or inhibit all others: ids, patterns or all, each excitatory, inhibitory, "
+        "auto (one of the two, by the data) or any.",
     )
     hidden_sign: Literal["any", "excitatory", "inhibitory"] = Field(
         default="any",
@@ -176,6 +192,11 @@ class FitConfig(Section):
         default=1.0,
         description="Strength of the ridge penalty on couplings; auto chooses it by cross-validation inside the training bins.",
     )
+    group_lasso: Ridge = Field(
+        default=0.0,
+        description="Strength of a penalty that sets whole couplings to zero; auto chooses it by cross-validation inside "
+        "the training bins.",
+    )
     restarts: Annotated[int, Hint("N")] = Field(
         default=3, ge=1, le=1000, description="Fits from different random starts; the best held out is kept."
     )
@@ -191,9 +212,18 @@ class FitConfig(Section):
         le=50,
         description="Choose among numbers of hidden units by blocked cross-validation in K folds of the training bins; 1 chooses by the held-out blocks.",
     )
-    significance: Literal["null", "none"] = Field(
+    significance: Literal["null", "jitter", "shift", "trials", "none"] = Field(
         default="null",
-        description="How edges are tested, without hidden units: null reads from the pairs what no edge looks like.",
+        description="How edges are tested: null reads from the pairs what no edge looks like; jitter, shift and trials refit, without hidden "
+        "units, recordings whose spikes were moved.",
+    )
+    surrogates: Annotated[int, Hint("N")] = Field(
+        default=100, ge=20, le=100_000, description="Recordings with moved spikes that are refitted for such a test."
+    )
+    long_lags: OnOff = Field(
+        default="off",
+        description="Also fit couplings at lags too long for a synapse (from three windows back) and count what the test calls there, as a control; "
+        "without hidden units.",
     )
     max_epochs: Annotated[int, Hint("N")] = Field(
         default=200, ge=1, description="Most passes over the recording; the fit stops earlier once it has converged."
@@ -350,7 +380,7 @@ class BatchConfig(Section):
     )
     spread: bool = Field(
         default=False,
-        description="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
+        description="Spread each fit over the workers, too: its numbers of hidden units, its folds and its surrogates.",
     )
     jobs: Annotated[int | None, Hint("N")] = Field(
         default=None,

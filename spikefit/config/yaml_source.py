@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 1_000_000
 MOST_EXTENDED = 20  # a longer chain goes in circles through links
 EXTENDS = "extends"
+# Recordings that are named in a file are relative to that file, also where another file extends it.
+PATH_KEYS = ("files", "sessions")
 _TAGS = "tag:yaml.org,2002:"
 _NULL = _TAGS + "null"
 _KNOWN_TAGS = frozenset(_TAGS + name for name in ("str", "null", "int", "float", "bool", "seq", "map"))
@@ -85,6 +87,25 @@ def _place_of(path: Path) -> Path:
     return Path(os.path.abspath(path))
 
 
+def _as_seen_from(folder: Path, other: Path, values: dict[str, Source]) -> dict[str, Source]:
+    """Values of a file in the folder `other`, its relative paths made relative to `folder`."""
+    way = os.path.relpath(other, folder)
+    if way == os.curdir:
+        return values
+
+    def moved(text: Any) -> Any:
+        stays = not isinstance(text, str) or text.startswith(("$", "~")) or os.path.isabs(text)
+        return text if stays else os.path.join(way, text)
+
+    changed = {}
+    for key in values.keys() & set(PATH_KEYS):
+        value = values[key].value
+        changed[key] = Source(
+            [moved(text) for text in value] if isinstance(value, list) else moved(value), values[key].origin
+        )
+    return {**values, **changed}
+
+
 def _extended(parent: Source, path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Source], list[Fault]]:
     below: dict[str, Source] = {}
     faults: list[Fault] = []
@@ -103,7 +124,7 @@ def _extended(parent: Source, path: Path, chain: tuple[Path, ...]) -> tuple[dict
             faults.append(Fault(parent.origin, f"extends: {name} leads back to a file that extends it"))
             continue
         values, found = read_config_file(target, chain)
-        below.update(values)
+        below.update(_as_seen_from(path.parent, target.parent, values))
         faults += found
     return below, faults
 

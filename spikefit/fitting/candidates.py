@@ -20,10 +20,11 @@ from spikefit.fitting.outcome import Array
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import Blocks, choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.training import Trained
-from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.fitting.uncertainty import errors_of_fit
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import train_candidate
-from spikefit.fitting.without_hidden import fit_observed, weight_rules
+from spikefit.fitting.without_hidden import fit_observed
 from spikefit.models.coupling import filters_from_weights
 
 
@@ -98,14 +99,17 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
     out = Candidates(
         problem=problem,
         heldout=heldout,
-        blocks=describe_blocks(heldout, problem.mean_count),
+        blocks=describe_blocks(heldout, problem.mean_count, problem.constant_dispersion),
         observed=fit,
         nats={0: glm_nats(fit, heldout, problem.basis, settings.link, problem.inputs)},
         asked=settings.hidden,
         plain=(design, fit),
     )
     if settings.hidden_auto and count_shared is not None and len(heldout):
-        out.n_shared = count_shared(*_couplings(problem, design, fit))
+        shown = design, fit
+        if problem.structure is not None and problem.structure.has_corners:
+            shown = fit_observed(problem, problem.split.train, hooks, None, corners=False)
+        out.n_shared = count_shared(*_couplings(problem, *shown))
         out.asked = candidates_for(out.n_shared, len(problem.counts))
     if max(out.asked) > 0 and problem.common_drive is not None:
         # Hidden units start from what couplings alone leave unexplained.
@@ -123,10 +127,11 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
     return out
 
 
-def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Array]:
-    """Couplings of a fit without hidden units summed over lags, and their standard errors; (post, pre) each."""
+def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Array, Array]:
+    """Couplings of a fit without hidden units summed over lags, (post, pre), their standard errors, and the errors' correlation."""
     settings, basis = problem.settings, problem.basis.to(design.device)
     ridge, free = weight_rules(problem, design, problem.ridge)
-    errors, _ = connectivity_errors(design, fit, basis, ridge=ridge, link=settings.link, free=free)
+    errors = errors_of_fit(design, fit, basis, ridge=ridge, link=settings.link, free=free, by_lag=False)
     filters = filters_from_weights(fit.weights[:, : design.n_couplings], basis.double())
-    return filters.sum(-1).cpu().numpy(), errors.cpu().numpy()
+    assert errors.correlation is not None
+    return filters.sum(-1).cpu().numpy(), errors.sums.cpu().numpy(), errors.correlation.cpu().numpy()

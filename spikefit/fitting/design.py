@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.fitting.memory import halving
+from spikefit.fitting.processes import own_ranges, place
 from spikefit.fitting.products import SPARSE_BLOCK_BINS, Bands, DenseProducts, Products, SpikeProducts, by_spikes
 from spikefit.models.coupling import history_features
 
@@ -81,6 +82,20 @@ class Design:
             self._bands = Bands(basis)
             self._block_bins = min(block_bins, SPARSE_BLOCK_BINS)
         self._blocks = _make_blocks(ranges, self._block_bins, counts.device)
+
+    def own_part(self) -> Design:
+        """The design of those bins that this process of several computes; of all where there is one."""
+        if place()[1] == 1:
+            return self
+        return Design(
+            self._counts,
+            own_ranges(self._ranges),
+            self._basis,
+            covariates=self._covariates,
+            cache_bytes=self._cache_bytes,
+            block_bins=self._block_bins,
+            n_coupling_functions=self.n_coupling_functions,
+        )
 
     def within_memory(self, work: Callable[[], T]) -> T:
         """Do some work over the blocks; each time that the memory is not enough, with blocks of half the size and none kept.
@@ -172,7 +187,7 @@ class Design:
             total += self._counts[:, start:stop].sum(1, dtype=torch.int64)
         return total.double()
 
-    def gram(self, centre: Float[Tensor, " feature"], every: int) -> tuple[Float[Tensor, "feature feature"], int]:
+    def gram(self, centre: Float[Tensor, " feature"], every: int) -> tuple[Float[Tensor, "feature feature"], Tensor]:
         """Sum of outer products of the features less `centre`, over each so-many-th block, and its number of bins."""
         size = self.n_features
         total, n_seen = torch.zeros(size, size, dtype=torch.float64, device=self.device), 0
@@ -189,7 +204,7 @@ class Design:
         if self._bands is not None:
             total -= torch.outer(left, centre)
             total = 0.5 * (total + total.T)
-        return total, n_seen
+        return total, torch.tensor(float(n_seen), dtype=torch.float64, device=self.device)
 
     def _keys(self, every: int) -> range:
         return range(0, len(self._blocks), every)
@@ -221,6 +236,19 @@ class Design:
                 self._cache_bytes -= size
                 self._cache[key] = features, targets
             yield features, targets
+
+    def reached(self) -> Iterator[tuple[Float[Tensor, "unit bin"], Float[Tensor, "unit bin"]]]:
+        """Whether each unit has fired within the lags before each scored bin (1 or 0), and counts, block after block."""
+        for block in self._blocks:
+            padded = self._counts[:, block.start - self.n_lags : block.stop].to(self.dtype)
+            fired = (padded[None, :, :-1] > 0).to(self.dtype)
+            lately = torch.nn.functional.max_pool1d(fired, self.n_lags, stride=1)[0]
+            counts = padded[:, self.n_lags :]
+            yield (lately, counts) if block.scored is None else (lately[:, block.scored], counts[:, block.scored])
+
+    def spans(self) -> list[tuple[int, int, Tensor | None]]:
+        """Of every block its first bin, the end of its last, and which bins between are scored (None: all)."""
+        return [(block.start, block.stop, block.scored) for block in self._blocks]
 
     @property
     def n_blocks(self) -> int:

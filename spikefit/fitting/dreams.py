@@ -44,7 +44,7 @@ def fit_posterior_to_dreams(model: POGLMNetwork, generator: torch.Generator) -> 
         before, after = model.posterior.reach
         features = model.posterior.features(visible)
         wanted = hidden[..., before : hidden.shape[-1] - after]
-        weights, offset = _regress(_flat(features), _flat(wanted), model.family)
+        weights, offset = _regress(_flat(model.posterior.core(features)), _flat(wanted), model.family)
         model.posterior.set_readout(restart, weights, offset)
 
 

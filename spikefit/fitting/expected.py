@@ -88,5 +88,5 @@ def _with_hidden(model: POGLMNetwork, batch: WindowBatch, generator: torch.Gener
     history = history_features(batch.counts[..., : batch.counts.shape[-1] - after], model.basis)
     features = model.posterior.features(batch.counts, history)
     _, draws = model.posterior.draw(features, hard_draws(model, N_DRAWS, generator))
-    drive = model.hidden_drive(draws.counts) + model.visible_drive(history[..., model.n_lags :], batch.covariates)
+    drive = model.hidden_drive(draws.counts) + model.visible_drive(model.in_core(history), batch.covariates)
     return LINK_VALUES[model.link](drive[:, :, 0, : model.n_visible]).mean(0)

@@ -13,10 +13,12 @@ import torch
 
 from spikefit.fitting.candidates import Candidates, fit_candidates
 from spikefit.fitting.choice import choice_metrics, further_scores
+from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.expected import judged_bins
 from spikefit.fitting.how_many import CountShared
+from spikefit.fitting.knowing import settle_structure
 from spikefit.fitting.outcome import Array, FittedNetwork, score_metrics, size_metrics
-from spikefit.fitting.problem import FitSettings, Hooks, Problem, pose_problem
+from spikefit.fitting.problem import NEGATIVE_BINOMIAL, FitSettings, Hooks, Problem, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.with_hidden import poglm_outcome
 from spikefit.fitting.without_hidden import glm_outcome
@@ -50,14 +52,14 @@ def fit_network(
     hooks = hooks or Hooks()
     began = time.perf_counter()
     problem, ridge_path = _pose(counts, settings, device, hooks)
+    problem, known = settle_structure(problem, hooks)
     candidates = fit_candidates(problem, hooks, count_shared)
     chosen = candidates.choose()
     metrics = score_metrics(candidates.nats, chosen, candidates.blocks) | size_metrics(problem, candidates.heldout)
     metrics["ridge"] = problem.ridge
     if ridge_path:
         metrics["ridge_path"] = [score._asdict() for score in ridge_path]
-    if problem.structure is not None:
-        metrics |= problem.structure.counted()
+    metrics |= known
     metrics["h0_common_drive"] = problem.common_drive is not None
     metrics |= choice_metrics(candidates, chosen)
     for row in metrics.get("candidates", ()):
@@ -67,11 +69,13 @@ def fit_network(
     else:
         folds = candidates.cross.models[chosen] if candidates.cross else ()
         network = poglm_outcome(problem, candidates.trained[chosen], metrics, began, folds)
+        network = dataclasses.replace(network, notes=network.notes + data_notes(problem, candidates.plain[0]))
     scored = candidates.trained[chosen].scored if chosen else candidates.observed
     return dataclasses.replace(
         network,
         history=dict(network.history) | _by_block(candidates, chosen, counts),
-        judged=judged_bins(problem, scored),
+        # Rescaled intervals are exponential for Poisson counts alone.
+        judged=judged_bins(problem, scored) if settings.count_law != NEGATIVE_BINOMIAL else None,
         h0_connectivity=candidates.plain_connectivity() if chosen else None,
     )
 

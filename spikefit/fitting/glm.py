@@ -15,6 +15,7 @@ preconditioner. Sums over bins are taken in float64 whatever the features are ke
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,8 +25,10 @@ from torch import Tensor
 
 from spikefit.fitting.design import Design
 from spikefit.fitting.own_blocks import OwnBlocks
+from spikefit.fitting.processes import add_up
 from spikefit.fitting.products import Weights
 from spikefit.models.link import LINKS, inverse_link
+from spikefit.models.negative_binomial import Moments, empty_bin, rising
 
 MEMORY = 8  # pairs that the L-BFGS remembers
 GRAM_BINS_PER_FEATURE = 50  # more bins would not make a better preconditioner
@@ -68,6 +71,8 @@ class GLMFit:
         decrement: estimated distance of each unit to its optimum, in nats; (unit,).
         converged: whether every unit came within the tolerance.
         objective: penalised log-likelihood in nats after each iteration, summed over units.
+        dispersion: of negative-binomial counts; None where they are Poisson.
+        kkt: how far each unit is from the optimality conditions, in nats per unit of weight, where the problem has corners; (unit,).
         spectrum: of the features, so that a fit that starts from this one need not find it again.
     """
 
@@ -76,7 +81,9 @@ class GLMFit:
     decrement: Float[Tensor, " unit"]
     converged: bool
     objective: list[float] = field(default_factory=list)
+    kkt: Float[Tensor, " unit"] | None = None
     spectrum: Spectrum | None = None
+    dispersion: Float[Tensor, " unit"] | None = None
 
 
 def fit_glm(
@@ -89,8 +96,9 @@ def fit_glm(
     max_iterations: int = 200,
     start: GLMFit | None = None,
     on_iteration: Callable[[int, float, float], None] | None = None,
+    dispersion: Float[Tensor, " unit"] | None = None,
 ) -> GLMFit:
-    """Maximise the ridge-penalised Poisson log-likelihood of every unit.
+    """Maximise the ridge-penalised log-likelihood of every unit, of Poisson counts or negative-binomial ones.
 
     Args:
         design: features and counts.
@@ -103,9 +111,11 @@ def fit_glm(
         max_iterations: after this many, what is not done is reported as not converged.
         start: where to start, for example the fit to a part of the same recording.
         on_iteration: called with the iteration, the objective and the largest decrement.
+        dispersion: of negative-binomial counts, held; None for Poisson counts. With softplus the problem is then no longer
+            sure to be convex; from the Poisson optimum it was in all that was tried.
     """
     known = None if start is None else start.spectrum
-    solver = design.within_memory(lambda: Solver(design, ridge, link, free, known))
+    solver = Solver(design, ridge, link, free, known, dispersion)
     return solver.run(tolerance_nats, max_iterations, start, on_iteration)
 
 
@@ -113,17 +123,41 @@ def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -
     """Log-likelihood of every unit in nats, summed over the design's bins, without the penalty; counts' factorials included."""
     weights, baseline = fit.weights.to(design.dtype), fit.baseline.to(design.dtype)
 
-    def add_up() -> Tensor:
+    part = design.own_part()
+
+    def sum_up() -> Tensor:
         total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
-        arranged = Weights(weights)
-        for products, unit, bin_, count in design.spikes():
+        arranged, alpha = Weights(weights), fit.dispersion
+        for products, unit, bin_, count in part.spikes():
             expected, _ = LINKS[link](products.drive(arranged, baseline))
-            total -= expected.sum(1, dtype=torch.float64)
+            if alpha is None:
+                total -= expected.sum(1, dtype=torch.float64)
+            else:
+                total -= empty_bin(expected.double(), alpha[:, None]).sum(1)
+                scattered = rising(alpha, int(count.max()) if len(count) else 0)[unit, count.long()]
+                scattered -= count * torch.log1p(alpha[unit] * expected[unit, bin_])
+                total.index_add_(0, unit, scattered)
             at_spikes = count.double() * expected[unit, bin_].double().log() - torch.lgamma(count.double() + 1)
             total.index_add_(0, unit, at_spikes)
         return total
 
-    return design.within_memory(add_up)
+    total = part.within_memory(sum_up)
+    add_up([total])
+    return total
+
+
+def dispersion_of(design: Design, fit: GLMFit, *, link: str) -> Float[Tensor, " unit"]:
+    """The dispersion of every unit that makes its counts likeliest, given what a fit expects; float64."""
+    weights, baseline = fit.weights.to(design.dtype), fit.baseline.to(design.dtype)
+
+    def sum_up() -> Tensor:
+        moments, arranged = Moments(design.n_units, design.device), Weights(weights)
+        for products, unit, bin_, count in design.spikes():
+            expected, _ = LINKS[link](products.drive(arranged, baseline))
+            moments.add(expected, unit, bin_, count)
+        return moments.dispersion()
+
+    return design.within_memory(sum_up)
 
 
 class Solver:
@@ -141,8 +175,11 @@ class Solver:
         link: str,
         free: Tensor | None = None,
         spectrum: Spectrum | None = None,
+        dispersion: Tensor | None = None,
     ) -> None:
+        self.dispersion = dispersion
         self.design, self.ridge, self.link, self.link_name, self.free = design, ridge, LINKS[link], link, free
+        self.part = design.own_part()
         self._prepare(spectrum)
 
     def ridge_of(self, units: Tensor) -> float | Tensor:
@@ -155,6 +192,11 @@ class Solver:
             values[:, : self.design.n_features].mul_(self.free[units])
         return values
 
+    @functools.cached_property
+    def gram(self) -> Float[Tensor, "feature feature"]:
+        """Covariance of the features."""
+        return (self.rotation * self.spectrum.scales) @ self.rotation.T
+
     def _prepare(self, spectrum: Spectrum | None) -> None:
         """Feature means and counts from every bin, the Gram matrix from as many blocks as it needs."""
         d = self.design
@@ -163,7 +205,8 @@ class Solver:
         self.parts = OwnBlocks(d)
         if spectrum is None or spectrum.n_features != d.n_features:
             every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
-            gram, n_seen = d.gram(self.mean, every)
+            gram, n_seen = self.part.within_memory(lambda: self.part.gram(self.mean, every))
+            add_up([gram, n_seen])
             shared, own = self.parts.split(gram / n_seen)
             scales, rotation = torch.linalg.eigh(shared)
             spectrum = Spectrum(scales, rotation, own)
@@ -172,6 +215,8 @@ class Solver:
         self.start_drive = inverse_link(self.link_name, r)
         expected, slope = self.link(self.start_drive)
         information = slope.square() / expected
+        if self.dispersion is not None:
+            information = information / (1 + self.dispersion * expected)
         # With unequal penalties the shared matrix takes their mean; it need not be exact.
         ridge = self.ridge.mean(1, keepdim=True) if isinstance(self.ridge, Tensor) else self.ridge
         self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + ridge
@@ -205,25 +250,8 @@ class Solver:
             or 8 * len(units) * size**2 > MOST_OWN_BYTES
         ):
             return None
-        return d.within_memory(lambda: self._information(params, units, every))
-
-    def _information(self, params: Tensor, units: Tensor, every: int) -> Tensor:
-        """The units' information matrices; (unit, feature + 1, feature + 1)."""
-        d = self.design
-        size = d.n_features + 1
-        weights64, drive64 = params[units, :-1], params[units, -1]
-        offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
-        centre = self.mean.to(d.dtype)[:, None]
-        information = torch.zeros(len(units), size, size, dtype=torch.float64, device=d.device)
-        n_seen = 0
-        for features, _ in d.blocks(every):
-            expected, slope = self.link(torch.addmm(offset, weights64.to(d.dtype), features))
-            root = slope / expected.sqrt()
-            centred = torch.cat([features - centre, torch.ones_like(features[:1])])
-            for row in range(len(units)):
-                scaled = centred * root[row]
-                information[row] += scaled @ scaled.T
-            n_seen += features.shape[1]
+        information, n_seen = self.part.within_memory(lambda: self._information(params, units, every))
+        add_up([information, n_seen])
         information *= d.n_bins / n_seen
         diagonal = information.diagonal(dim1=1, dim2=2)
         diagonal[:, :-1] += self.ridge_of(units)
@@ -234,41 +262,72 @@ class Solver:
             diagonal += 1 - free
         return information
 
+    def _information(self, params: Tensor, units: Tensor, every: int) -> tuple[Tensor, Tensor]:
+        """The units' Fisher information on some blocks, (unit, feature + 1, feature + 1), and the bins seen."""
+        d = self.design
+        size = d.n_features + 1
+        weights64, drive64 = params[units, :-1], params[units, -1]
+        offset = (drive64 - weights64 @ self.mean).to(d.dtype)[:, None]
+        centre = self.mean.to(d.dtype)[:, None]
+        information = torch.zeros(len(units), size, size, dtype=torch.float64, device=d.device)
+        n_seen = 0
+        for features, _ in self.part.blocks(every):
+            expected, slope = self.link(torch.addmm(offset, weights64.to(d.dtype), features))
+            root = slope / expected.sqrt()
+            if self.dispersion is not None:
+                root = root / (1 + self.dispersion[units].to(root)[:, None] * expected).sqrt()
+            centred = torch.cat([features - centre, torch.ones_like(features[:1])])
+            for row in range(len(units)):
+                scaled = centred * root[row]
+                information[row] += scaled @ scaled.T
+            n_seen += features.shape[1]
+        return information, torch.tensor(float(n_seen), dtype=torch.float64, device=d.device)
+
     def evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         """Penalised negative log-likelihood in nats and its gradient, for some units; counts' factorials left out.
 
         `params` is (unit, feature + 1): weights on centred features, then the drive at the mean features.
         """
-        return self.design.within_memory(lambda: self._evaluate(params, units))
+        value, gradient = self.part.within_memory(lambda: self._evaluate(params, units))
+        add_up([value, gradient])
+        weights, ridge = params[:, :-1], self.ridge_of(units)
+        value += 0.5 * (ridge * weights.square()).sum(1)
+        gradient[:, :-1] -= gradient[:, -1:] * self.mean
+        gradient[:, :-1] += ridge * weights
+        return value, self.hold(gradient, units)
 
     def _evaluate(self, params: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """Without the penalty, on features that are not centred, from this process's part of the bins."""
         d = self.design
         weights64, drive64 = params[:, :-1], params[:, -1]
         weights = weights64.to(d.dtype)
         offset = (drive64 - weights64 @ self.mean).to(d.dtype)
-        ridge = self.ridge_of(units)
-        value = 0.5 * (ridge * weights64.square()).sum(1)
+        value = params.new_zeros(len(params))
         gradient = torch.zeros_like(params)
         row_of = torch.full((d.n_units,), -1, device=d.device)
         row_of[units] = torch.arange(len(units), device=d.device)
         arranged = Weights(weights)
-        for products, unit, bin_, count in d.spikes():
+        alpha = None if self.dispersion is None else self.dispersion[units].to(d.dtype)
+        for products, unit, bin_, count in self.part.spikes():
             expected, slope = self.link(products.drive(arranged, offset))
             row = row_of[unit]
             if len(units) < d.n_units:
                 mine = row >= 0
                 row, bin_, count = row[mine], bin_[mine], count[mine]
             at_spikes = expected[row, bin_]
-            value += expected.sum(1, dtype=torch.float64)
             value.index_add_(0, row, (count * at_spikes.log()).double(), alpha=-1)
+            if alpha is None:
+                value += expected.sum(1, dtype=torch.float64)
+            else:
+                value += empty_bin(expected, alpha[:, None]).sum(1, dtype=torch.float64)
+                value.index_add_(0, row, (count * torch.log1p(alpha[row] * at_spikes)).double())
+                slope = slope / (1 + alpha[:, None] * expected)
             # d/d drive of (f − x log f) is slope · (1 − x/f); the second part lives where there are spikes.
             residual = slope.clone() if slope is expected else slope
             residual[row, bin_] *= 1 - count / at_spikes
             gradient[:, :-1] += products.against(residual).double()
             gradient[:, -1] += residual.sum(1, dtype=torch.float64)
-        gradient[:, :-1] -= gradient[:, -1:] * self.mean
-        gradient[:, :-1] += ridge * weights64
-        return value, self.hold(gradient, units)
+        return value, gradient
 
     def precondition(self, gradient: Tensor, units: Tensor) -> Tensor:
         if self.own is not None:
@@ -343,6 +402,7 @@ class Solver:
             converged=bool((decrement <= 10 * tolerance).all()),
             objective=objective,
             spectrum=self.spectrum,
+            dispersion=self.dispersion,
         )
 
     def _search(

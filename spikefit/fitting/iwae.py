@@ -69,9 +69,9 @@ def log_weights(
     core_end = batch.counts.shape[-1] - after
     history = history_features(batch.counts[..., :core_end], model.basis)
     log_rate, draws = model.posterior.draw(model.posterior.features(batch.counts, history), draw_hidden)
-    drive = model.hidden_drive(draws.counts) + model.visible_drive(history[..., n_lags:])
+    drive = model.hidden_drive(draws.counts) + model.visible_drive(model.in_core(history), batch.covariates)
     visible = log_likelihood(
-        drive[..., :n_visible, :], batch.counts[..., before:core_end], batch.scored, model.link
+        drive[..., :n_visible, :], batch.counts[..., before:core_end], batch.scored, model.link, model.dispersion
     ).sum(-1)
     hidden = draws.counts[..., n_lags:]
     rate = log_rate[..., n_lags:].exp().expand_as(hidden)

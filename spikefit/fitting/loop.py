@@ -16,6 +16,8 @@ from torch import Tensor
 from spikefit.errors import NotConvergedError
 from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import elbo, hard_draws
+from spikefit.fitting.processes import add_up, own_share
+from spikefit.fitting.shrinking import adam_steps, shrink_groups
 from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.hidden_draws import EstimatorDraws
@@ -157,23 +159,34 @@ class Loop:
             which: windows of the step.
             seed: of its draws.
         """
-        what = "a training step"
+        mine, n_scored = own_share(which), self.windows.n_scored(which)
         total, self.part_windows = halving(
-            lambda size: self._accumulate(which, seed, size), self.part_windows, what=what
+            lambda size: self._accumulate(mine, n_scored, seed, size), self.part_windows, what="a training step"
         )
+        gradients = []
+        for parameter in self.model.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        add_up([total, *gradients])
+        if not bool(torch.isfinite(total).all()):
+            raise _Diverged
+        self._penalty().backward()
         return total
 
-    def _accumulate(self, which: Tensor, seed: int, part_windows: int) -> Tensor:
+    def _accumulate(self, which: Tensor, n_scored: int, seed: int, part_windows: int) -> Tensor:
+        """The same for some of the windows of a step that scores so many bins; NaN where it has diverged."""
         self.optimizer.zero_grad()
-        n_scored = self.windows.n_scored(which)
         total = self.model.baseline.new_zeros(self.model.n_restarts)
-        for part in which.split(part_windows):
-            bound = elbo(self.model, self.windows.batch(part), WindowDraws(self._draws, _seeds(seed, part)))
+        for part in which.split(part_windows) if len(which) else ():
+            try:
+                bound = elbo(self.model, self.windows.batch(part), WindowDraws(self._draws, _seeds(seed, part)))
+            except _Diverged:  # the other processes must hear of it
+                return total.fill_(torch.nan)
             by_restart = bound.total.mean(0).sum(0)
             # Restarts share no parameter, so the gradient of their sum is each one's own.
             (-(by_restart.sum() + bound.correction) / n_scored).backward()
             total += by_restart.detach()
-        self._penalty().backward()
         return total
 
     def _draws(self, generator: torch.Generator) -> EstimatorDraws:
@@ -198,8 +211,22 @@ class Loop:
 
     @torch.no_grad()
     def _hold_structure(self) -> None:
-        if self.settings.structure is not None:
-            self.settings.structure.hold(self.model.visible_weights, self.model.basis.shape[1])
+        """Put what is known beforehand back in force on the couplings that recorded units send."""
+        structure, n_functions = self.settings.structure, self.model.basis.shape[1]
+        if structure is None:
+            return
+        weights = self.model.visible_weights
+        structure.hold(weights, n_functions)
+        state = self.optimizer.state.get(weights)
+        if structure.group_lasso == 0 or not state:
+            return
+        (group,) = self.optimizer.param_groups
+        n_visible = self.model.n_visible
+        # The loss is per scored bin, so the penalty on the whole data is shared out over them.
+        penalty = structure.corners(1 / self.windows.n_bins, n_functions).group_lasso.to(weights)
+        received = weights[:, :n_visible].unflatten(-1, (n_visible, n_functions))
+        steps = adam_steps(state, group["lr"])[:, :n_visible].unflatten(-1, (n_visible, n_functions))
+        received.copy_(shrink_groups(received, steps, penalty.expand(len(weights), -1, -1)))
 
     def _penalty(self) -> Tensor:
         visible = self.model.visible_weights
@@ -213,11 +240,12 @@ class Loop:
 
     def _culprit(self) -> str:
         for parameter in (self.model.baseline, self.model.visible_weights, self.model.hidden_weights):
-            broken = ~torch.isfinite(
-                parameter.detach().flatten(2) if parameter.ndim > 2 else parameter.detach()[..., None]
-            )
-            if broken.any():
-                return self.name_unit(int(broken.any(-1).any(0).nonzero()[0]))
+            for values in (parameter.detach(), parameter.grad):  # before the step it is still in the gradient alone
+                if values is None:
+                    continue
+                broken = ~torch.isfinite(values.flatten(2) if values.ndim > 2 else values[..., None])
+                if broken.any():
+                    return self.name_unit(int(broken.any(-1).any(0).nonzero()[0]))
         return self.name_unit(self.model.n_visible)
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -255,13 +283,15 @@ def _seeds(seed: int, windows: Tensor) -> list[int]:
 @torch.no_grad()
 def judge(model: POGLMNetwork, windows: Windows, *, n_draws: int = JUDGE_DRAWS) -> Float[Tensor, "window restart"]:
     """The bound in nats on every window, by whole hidden counts drawn from one fixed seed; factorials left out."""
+    mine = own_share(torch.arange(len(windows)))
 
     def look(n_windows: int) -> Tensor:
-        parts = []
-        for which in torch.arange(len(windows)).split(n_windows):
+        values = model.baseline.new_zeros(len(windows), model.n_restarts, dtype=torch.float64)
+        for which in mine.split(n_windows) if len(mine) else ():
             draws = WindowDraws(lambda g: hard_draws(model, n_draws, g), _seeds(JUDGE_SEED, which))
-            parts.append(elbo(model, windows.batch(which), draws).total.mean(0))
-        return torch.cat(parts).double().cpu()
+            values[which.to(values.device)] = elbo(model, windows.batch(which), draws).total.mean(0).double()
+        return values
 
     values, _ = halving(look, max(1, JUDGE_BATCH_BINS // max(1, windows.core)), what="judging a fit")
-    return values
+    add_up([values])
+    return values.cpu()

@@ -8,6 +8,7 @@ does not change what is computed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,7 +16,7 @@ from typing import TypeVar
 import torch
 
 from spikefit.errors import DeviceError
-from spikefit.machine import memory_bytes
+from spikefit.machine import memory_bytes, place_in_team
 
 FLOAT, DOUBLE = 4, 8
 MOST_BLOCK_BINS, FEWEST_BLOCK_BINS = 4096, 64
@@ -164,7 +165,8 @@ def memory_limit(device: torch.device, wanted: int | None) -> int:
         free: int = torch.cuda.mem_get_info(device)[0]
         return int(SHARE_OF_FREE * free)
     _, available = memory_bytes()
-    return int(SHARE_OF_FREE * (4 << 30 if available is None else available))
+    n_here = int(os.environ["LOCAL_WORLD_SIZE"]) if place_in_team() is not None else 1
+    return int(SHARE_OF_FREE * (4 << 30 if available is None else available) / n_here)
 
 
 def out_of_memory(fault: BaseException) -> bool:

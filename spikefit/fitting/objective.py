@@ -57,9 +57,9 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     # From here on bins start one window ahead of the core: hidden spikes there act on the core.
     history = history_features(counts[..., :core_end], model.basis)
     log_rate, draws = model.posterior.draw(model.posterior.features(counts, history), draw_hidden)
-    drive = model.hidden_drive(draws.counts) + model.visible_drive(history[..., n_lags:], batch.covariates)
+    drive = model.hidden_drive(draws.counts) + model.visible_drive(model.in_core(history), batch.covariates)
     observed = counts[..., before:core_end]
-    visible = log_likelihood(drive[..., :n_visible, :], observed, batch.scored, model.link).sum(-1)
+    visible = log_likelihood(drive[..., :n_visible, :], observed, batch.scored, model.link, model.dispersion).sum(-1)
     divergence = hidden_divergence(
         log_rate[..., n_lags:],
         drive[..., n_visible:, :],

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from spikefit.alignment import Stability
 from spikefit.fitting.expected import Judged
+from spikefit.fitting.long_lags import LongLags
 from spikefit.fitting.problem import Problem
 from spikefit.fitting.scores import Blocks, Score, bits_per_spike, nats_per_bin
+from spikefit.fitting.surrogates import Surrogates
 from spikefit.fitting.windows import Windows
 
 CI_LEVEL, CI_SIGMAS = 0.9, 1.6448536269514722
@@ -37,8 +39,12 @@ class FittedNetwork:
         notes: what the reader must know, as sentences.
         h0_connectivity: of the fit without hidden units to the training bins, (post, pre), where there are hidden units.
         filter_std_error: of the filters at every lag, (post, pre, lag), where that was computed.
+        surrogates: couplings of recordings in which nothing is coupled, where they were asked for or needed.
+        surrogates_refused: why there are none, where the fit would have needed them.
+        long_lags: couplings at lags too long for a synapse, where they were asked for.
         covariate_std_error: of the covariates' weights and of their curves' points, (post, column + point); None where there are none.
         stability: how far other restarts agree with the hidden units, where there were some.
+        coupling_correlation: of the errors of each receiver's couplings, (post or 1, pre, pre), where they have errors.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
@@ -54,7 +60,11 @@ class FittedNetwork:
     h0_connectivity: Array | None = None
     filter_std_error: Array | None = None
     covariate_std_error: Array | None = None
+    coupling_correlation: Array | None = None
     judged: Judged | None = None
+    surrogates: Surrogates | None = None
+    surrogates_refused: str | None = None
+    long_lags: LongLags | None = None
     stability: Stability | None = None
 
     @property

@@ -27,24 +27,41 @@ from spikefit.fitting.windows import Windows
 from spikefit.models.basis import Basis, make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
+from spikefit.models.depth import windows_context
+from spikefit.models.negative_binomial import Moments
 from spikefit.models.own_history import SAME, joined_basis
-from spikefit.pair_rules import PairRule, pair_tables
+from spikefit.pair_rules import PairRule, matching
 from spikefit.pieces import Spread, one_by_one
 from spikefit.spikes import Counts
 
+NEGATIVE_BINOMIAL = "negative-binomial"
 CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
 HELDOUT_CORE_BINS = 2000
 FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
 STEPS_PER_PASS = 20
-NOT_IDENTITY = {"hidden", "hidden_auto", "memory_limit", "folds"}  # settings that a checkpoint does not depend on
+NOT_IDENTITY = {  # settings that a checkpoint does not depend on
+    "hidden",
+    "hidden_auto",
+    "memory_limit",
+    "folds",
+    "surrogates",
+    "n_surrogates",
+    "surrogates_below",
+    "long_lags",
+    "workers",
+}
 
 
 @dataclass(frozen=True)
 class FitSettings:
     """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults.
 
-    `ridge` is None where it shall be chosen from the data. `common_drive_s` are the time constants of the common drive;
+    `ridge` and `group_lasso` are None where they shall be chosen from the data. `dale` holds ids or patterns of senders with
+    their sign; a later pair overrules an earlier one. `common_drive_s` are the time constants of the common drive;
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
+    fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
+    where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
+    (None: all cores).
     fit without them, and `hidden` is (0,). `memory_limit` is in bytes, None where it shall follow from what is free; it
     changes no number.
     """
@@ -69,7 +86,16 @@ class FitSettings:
     common_drive_s: tuple[float, ...] = ()
     folds: int = 1
     hidden_auto: bool = False
+    surrogates: str | None = None
+    n_surrogates: int = 0
+    surrogates_below: int = 0
+    long_lags: bool = False
+    workers: int | None = None
     pair_rules: tuple[PairRule, ...] = ()
+    count_law: str = "poisson"
+    dale: tuple[tuple[str, str], ...] = ()
+    posterior_depth: int = 0
+    group_lasso: float | None = 0.0
     self_basis: str = SAME
     self_functions: int = 4
     self_window_s: float | None = None
@@ -84,6 +110,7 @@ class Hooks:
         stage: told of a new stage and its length.
         update: told how far it is, with figures.
         checkpoints: folder for checkpoints; None for none.
+        keeps_checkpoints: whether this process writes them; with several, one does and all can read.
         checkpoint_every_s: seconds between two of them.
         resume: go on from the checkpoints in the folder, where there are some.
         stop: raises when the run shall stop; called between epochs, after a checkpoint has been written.
@@ -94,6 +121,7 @@ class Hooks:
     stage: Callable[[str, float | None], None] = lambda stage, total: None
     update: Callable[..., None] = lambda done, **figures: None
     checkpoints: Path | None = None
+    keeps_checkpoints: bool = True
     checkpoint_every_s: float = 60.0
     resume: bool = False
     should_stop: Callable[[], bool] = lambda: False
@@ -142,6 +170,13 @@ class Problem:
     covariate_rows: Tensor | None = None
 
     @functools.cached_property
+    def constant_dispersion(self) -> Tensor | None:
+        """Of every unit about its mean count in the training bins, where counts are negative-binomial; float64 on the CPU."""
+        if self.settings.count_law != NEGATIVE_BINOMIAL:
+            return None
+        return dispersion_about(self.counts, self.split.train, self.mean_count)
+
+    @functools.cached_property
     def inputs(self) -> Tensor | None:
         """All that drives the fit without hidden units beside couplings: traces of the common drive, then covariates."""
         parts = [part for part in (self.traces, self.covariates) if part is not None]
@@ -165,7 +200,7 @@ class Problem:
     @property
     def context(self) -> tuple[int, int]:
         """The same for every candidate, so that all are scored on the same windows."""
-        return 2 * len(self.basis), len(self.basis)
+        return windows_context(len(self.basis), self.settings.posterior_depth)
 
     def windows(self, ranges: NDArray[np.int64], core: int) -> Windows:
         """Windows over some scored ranges, their cores of at most `core` bins."""
@@ -246,6 +281,22 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     )
 
 
+def dispersion_about(counts: Tensor, ranges: NDArray[np.int64], mean_count: Tensor) -> Tensor:
+    """Dispersion of every unit about a constant mean count, from some bins; float64 on the CPU.
+
+    Args:
+        counts: (unit, bin).
+        ranges: the bins, `[start, stop)`; (n, 2).
+        mean_count: of every unit, above zero.
+    """
+    moments = Moments(len(counts), torch.device("cpu"))
+    for start, stop in ranges.tolist():
+        here = counts[:, start:stop].cpu()
+        unit, bin_ = here.nonzero(as_tuple=True)
+        moments.add(mean_count[:, None].expand(-1, stop - start).contiguous(), unit, bin_, here[unit, bin_])
+    return moments.dispersion()
+
+
 def fit_basis(settings: FitSettings, bin_width_s: float) -> tuple[Basis, int]:
     """The basis of a fit, (lag, function), and how many of its functions are for couplings.
 
@@ -266,10 +317,13 @@ def fit_basis(settings: FitSettings, bin_width_s: float) -> tuple[Basis, int]:
 
 
 def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.device) -> Structure | None:
-    if not settings.pair_rules:
+    if not settings.pair_rules and not settings.dale and settings.group_lasso == 0:
         return None
-    forbidden, required = (torch.from_numpy(table) for table in pair_tables(settings.pair_rules, unit_ids))
-    return Structure(forbidden, required).to(device)
+    signs = ["any"] * len(unit_ids)
+    for name, sign in settings.dale:
+        for k in matching(name, unit_ids).tolist():
+            signs[k] = sign
+    return Structure.of(unit_ids, settings.pair_rules, signs, settings.group_lasso or 0.0).to(device)
 
 
 def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:

@@ -39,7 +39,12 @@ def keep_hidden(model: POGLMNetwork, hidden: Int[Tensor, "restart kept"]) -> POG
         if out.covariate_weights is not None and model.covariate_weights is not None:
             out.covariate_weights[restart] = model.covariate_weights[restart, rows]
         out.hidden_weights[restart] = model.hidden_weights[restart][rows][:, columns]
+        if out.log_dispersion is not None and model.log_dispersion is not None:
+            out.log_dispersion[restart] = model.log_dispersion[restart]
         for name, parameter in out.posterior.named_parameters():
+            if name.startswith("deep.") and name != "deep.out":  # shared by all hidden units
+                parameter[restart] = model.posterior.get_parameter(name)[restart]
+                continue
             rows = model.posterior.get_parameter(name)[restart, units]
             # A unit's own spikes are read by the posterior of the others.
             parameter[restart] = rows[:, columns] if name == "own" else rows
@@ -56,7 +61,7 @@ def cost_of_removal(
     """
     batch = windows.batch(which)
     before, after = model.context
-    n_lags, n_visible, n_functions = model.n_lags, model.n_visible, model.basis.shape[1]
+    n_visible, n_functions = model.n_visible, model.basis.shape[1]
     end = batch.counts.shape[-1] - after
     history = history_features(batch.counts[..., :end], model.basis)
     posterior_features = model.posterior.features(batch.counts, history)
@@ -64,11 +69,11 @@ def cost_of_removal(
     hidden = draws.counts
     features = history_features(hidden, model.basis)
     to_visible = model.hidden_weights[:, :n_visible]
-    drive = model.visible_drive(history[..., n_lags:], batch.covariates)[..., :n_visible, :] + to_visible @ features
+    drive = model.visible_drive(model.in_core(history), batch.covariates)[..., :n_visible, :] + to_visible @ features
     observed = batch.counts[..., before:end]
 
     def visible(drive: Tensor) -> Tensor:
-        return log_likelihood(drive, observed, batch.scored, model.link).sum(-1).mean(0).sum(0)
+        return log_likelihood(drive, observed, batch.scored, model.link, model.dispersion).sum(-1).mean(0).sum(0)
 
     whole = visible(drive)
     divergence = _divergence(model, log_rate, hidden, history, batch)
@@ -85,7 +90,7 @@ def _divergence(
 ) -> Float[Tensor, "restart hidden"]:
     """Divergence of each hidden unit's posterior from its own law, summed over windows."""
     n_lags, n_visible = model.n_lags, model.n_visible
-    drive = model.visible_drive(history[..., n_lags:], batch.covariates)[..., n_visible:, :]
+    drive = model.visible_drive(model.in_core(history), batch.covariates)[..., n_visible:, :]
     drive = drive + model.hidden_weights[:, n_visible:] @ history_features(hidden, model.basis)
     divergence = hidden_divergence(log_rate[..., n_lags:], drive, batch.scored, link=model.link, family=model.family)
     return divergence.mean(0).sum(0)

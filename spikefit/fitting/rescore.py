@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.fitting.glm import GLMFit
-from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS
+from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, dispersion_about
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, nats_per_bin, poglm_nats
 from spikefit.fitting.split import N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS, split_bins
 from spikefit.fitting.windows import Windows
 from spikefit.models.common_drive import CommonDrive
+from spikefit.models.depth import windows_context
 from spikefit.models.poglm import POGLMNetwork
-from spikefit.models.posteriors import posterior_of
+from spikefit.models.posteriors import depth_of, posterior_of
 from spikefit.spikes import Counts
 
 
@@ -48,10 +50,12 @@ def score_counts(
     # Enough blocks for a standard error, none so short that its neighbours say the same.
     block = min(max(n_bins // N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS * len(basis)), HELDOUT_CORE_BINS)
     columns = None if covariates is None else torch.from_numpy(np.ascontiguousarray(covariates.values.T))
-    context = (2 * len(basis), len(basis))
+    context = windows_context(len(basis), depth_of(parameters))
     windows = Windows(by_unit, segment_offsets, usable, context=context, core_bins=block, covariates=columns)
     spikes = np.array([counts[start:stop].sum(axis=0) for start, stop in usable]).sum(axis=0)
-    blocks = describe_blocks(windows, torch.from_numpy(np.maximum(spikes, 0.5) / n_bins))
+    mean_count = torch.from_numpy(np.maximum(spikes, 0.5) / n_bins)
+    scattered = "dispersion" in parameters or "log_dispersion" in parameters
+    blocks = describe_blocks(windows, mean_count, dispersion_about(by_unit, usable, mean_count) if scattered else None)
     if "hidden_weights" in parameters:
         nats = poglm_nats(network_of(parameters, link=link, family=family), windows, n_draws)
     else:
@@ -66,6 +70,8 @@ def score_counts(
             weights = np.concatenate([weights, parameters["covariate_weights"]], axis=1)
             traces = columns if traces is None else torch.cat([traces, columns])
         fit = GLMFit(torch.from_numpy(weights), torch.from_numpy(baseline), torch.zeros(len(baseline)), converged=True)
+        if "dispersion" in parameters:
+            fit = dataclasses.replace(fit, dispersion=torch.from_numpy(np.asarray(parameters["dispersion"])))
         nats = glm_nats(fit, windows, basis, link, traces)
     absolute, bits = nats_per_bin(nats - blocks.factorials, blocks), bits_per_spike(nats, blocks)
     return {
@@ -90,15 +96,18 @@ def network_of(parameters: dict[str, NDArray[Any]], *, link: str, family: str) -
         link=link,
         family=family,
         posterior=posterior_of(parameters),
+        scattered="log_dispersion" in parameters,
         n_covariates=parameters["covariate_weights"].shape[1] if "covariate_weights" in parameters else 0,
+        posterior_depth=depth_of(parameters),
     )
     for name, parameter in model.named_parameters():
         parameter[0] = torch.from_numpy(np.asarray(parameters[name]))
     return model
 
 
-def windows_of(counts: Counts, basis: torch.Tensor) -> Windows:
-    """Windows over all bins of a recording that have a whole history, on the device of the basis."""
+def windows_of(counts: Counts, model: POGLMNetwork) -> Windows:
+    """Windows over all bins of a recording that have a whole history, for a model and on its device."""
+    basis = model.basis
     by_unit = torch.from_numpy(np.ascontiguousarray(counts.counts.T.astype(np.int32))).to(basis.device)
     usable = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=0.0, seed=0).everything
     columns = None
@@ -108,7 +117,7 @@ def windows_of(counts: Counts, basis: torch.Tensor) -> Windows:
         by_unit,
         counts.segment_offsets,
         usable,
-        context=(2 * len(basis), len(basis)),
+        context=model.context,
         core_bins=CORE_BINS,
         dtype=basis.dtype,
         covariates=columns,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,35 +50,58 @@ def choose_ridge(problem: Problem, hooks: Hooks) -> tuple[float, list[RidgeScore
         problem: with its split; the penalty in its settings plays no part.
         hooks: progress and stopping.
     """
-    folds = folds_of(problem.split.train, len(problem.basis), N_FOLDS)
     hooks.stage("choosing the ridge penalty", float(len(RIDGE_PATH)))
+    smooth = dataclasses.replace(problem, structure=None if problem.structure is None else problem.structure.smooth())
+
+    def posed(ridge: float) -> Problem:
+        return dataclasses.replace(smooth, settings=dataclasses.replace(problem.settings, ridge=ridge))
+
+    by_block, n_bins = walk(problem, RIDGE_PATH, posed, hooks)
+    best = max(by_block, key=lambda nats: nats.sum().item())
+    path = [
+        RidgeScore(ridge, nats.sum().item() / n_bins, *behind_best(nats, best, n_bins))
+        for ridge, nats in zip(RIDGE_PATH, by_block, strict=False)
+    ]
+    return max(path, key=lambda score: score.nats_per_bin).ridge, path
+
+
+def walk(
+    problem: Problem, path: Sequence[float], posed: Callable[[float], Problem], hooks: Hooks
+) -> tuple[list[torch.Tensor], int]:
+    """Score penalties on stretches that were set aside, from strong ones to weak ones, each fit starting from the one before.
+
+    Args:
+        problem: with its split.
+        path: penalties; weaker ones are not tried once the score falls well behind its best.
+        posed: the problem under one of them.
+        hooks: progress and stopping.
+
+    Returns:
+        For each penalty the log-likelihood of every block set aside, and how many bins these hold.
+    """
+    folds = folds_of(problem.split.train, len(problem.basis), N_FOLDS)
     quiet = dataclasses.replace(hooks, update=lambda done, **figures: None)
     starts: list[GLMFit | None] = [None] * len(folds)
     by_block: list[torch.Tensor] = []
     n_bins = sum(int(np.diff(aside, axis=1).sum()) for _, aside in folds)
-    for place, ridge in enumerate(RIDGE_PATH):
-        posed = dataclasses.replace(problem, settings=dataclasses.replace(problem.settings, ridge=ridge))
+    for place, penalty in enumerate(path):
         scores = []
         for k, (train, aside) in enumerate(folds):
-            _, fit = fit_observed(posed, train, quiet, starts[k])
+            _, fit = fit_observed(posed(penalty), train, quiet, starts[k])
             starts[k] = fit
             windows = problem.windows(aside, HELDOUT_CORE_BINS)
             scores.append(glm_nats(fit, windows, problem.basis, problem.settings.link, problem.inputs))
         by_block.append(torch.cat(scores))
         hooks.update(place + 1, nats_per_bin=by_block[-1].sum().item() / n_bins)
         best = max(by_block, key=lambda nats: nats.sum().item())
-        behind, error = _behind(by_block[-1], best, n_bins)
+        behind, error = behind_best(by_block[-1], best, n_bins)
         if behind > GIVE_UP_ERRORS * error and behind > 0:
             break
-    best = max(by_block, key=lambda nats: nats.sum().item())
-    path = [
-        RidgeScore(ridge, nats.sum().item() / n_bins, *_behind(nats, best, n_bins))
-        for ridge, nats in zip(RIDGE_PATH, by_block, strict=False)
-    ]
-    return max(path, key=lambda score: score.nats_per_bin).ridge, path
+    return by_block, n_bins
 
 
-def _behind(nats: torch.Tensor, best: torch.Tensor, n_bins: int) -> tuple[float, float]:
+def behind_best(nats: torch.Tensor, best: torch.Tensor, n_bins: int) -> tuple[float, float]:
+    """How much less than the best, in nats per bin, and the standard error of that over blocks."""
     gap = best - nats
     error = gap.std().item() * math.sqrt(len(gap)) if len(gap) > 1 else 0.0
     return gap.sum().item() / n_bins, error / n_bins

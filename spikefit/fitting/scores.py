@@ -18,6 +18,7 @@ from spikefit.fitting.loop import JUDGE_BATCH_BINS, judge
 from spikefit.fitting.windows import Windows
 from spikefit.models.coupling import history_features
 from spikefit.models.likelihood import log_likelihood
+from spikefit.models.negative_binomial import empty_bin, rising
 from spikefit.models.poglm import POGLMNetwork
 
 SCORE_DRAWS = 8
@@ -49,12 +50,15 @@ class Score:
 
 
 @torch.no_grad()
-def describe_blocks(windows: Windows, mean_count: Float[Tensor, " unit"]) -> Blocks:
+def describe_blocks(
+    windows: Windows, mean_count: Float[Tensor, " unit"], dispersion: Float[Tensor, " unit"] | None = None
+) -> Blocks:
     """Count what is to be predicted, and score constant rates on it.
 
     Args:
         windows: the scored windows.
         mean_count: expected count of every visible unit under constant rates, from the training bins, above zero.
+        dispersion: about these rates, where counts are negative-binomial.
     """
     before, after = windows.context
     rows = [torch.empty(4, 0, dtype=torch.float64)]
@@ -64,9 +68,20 @@ def describe_blocks(windows: Windows, mean_count: Float[Tensor, " unit"]) -> Blo
         core = core * scored[:, None]
         n_bins, per_unit = scored.sum(1), core.sum(2)
         rate = mean_count.to(core)
-        null = (per_unit * rate.log()).sum(1) - n_bins * rate.sum()
+        if dispersion is None:
+            null = (per_unit * rate.log()).sum(1) - n_bins * rate.sum()
+        else:
+            null = _scattered_null(core, n_bins, per_unit, rate, dispersion.to(core))
         rows.append(torch.stack([n_bins, per_unit.sum(1), null, torch.lgamma(core + 1).sum((1, 2))]).cpu())
     return Blocks(*torch.cat(rows, dim=1))
+
+
+def _scattered_null(core: Tensor, n_bins: Tensor, per_unit: Tensor, rate: Tensor, alpha: Tensor) -> Tensor:
+    """Log-likelihood of windows under constant rates with negative-binomial counts, factorials left out; (window,)."""
+    by_unit = per_unit * (rate.log() - torch.log1p(alpha * rate)) - n_bins[:, None] * empty_bin(rate, alpha)
+    table = rising(alpha, int(core.max()) if core.numel() else 0)
+    units = torch.arange(len(rate), device=core.device)[None, :, None]
+    return (by_unit + table[units, core.long()].sum(2)).sum(1)
 
 
 @torch.no_grad()
@@ -89,6 +104,7 @@ def glm_nats(
     before, after = windows.context
     n_lags = len(basis)
     weights, baseline = fit.weights.to(basis), fit.baseline.to(basis)[:, None]
+    alpha = None if fit.dispersion is None else fit.dispersion.to(basis)[None]
     rows = [basis.new_empty(0, dtype=torch.float64)]
     per_batch = max(1, JUDGE_BATCH_BINS // max(1, windows.core))
     for batch, which in zip(windows.batches(per_batch), torch.arange(len(windows)).split(per_batch), strict=False):
@@ -97,7 +113,8 @@ def glm_nats(
         if covariates is not None:
             features = torch.cat([features, windows.cores_of(covariates, which).to(basis)], dim=1)
         drive = weights @ features + baseline
-        nats = log_likelihood(drive[None, :, None], batch.counts[..., before:end], batch.scored, link)
+        seen = batch.counts[..., before:end]
+        nats = log_likelihood(drive[None, :, None], seen, batch.scored, link, alpha)
         rows.append(nats[0, :, 0].sum(-1).double())
     return torch.cat(rows).cpu()
 

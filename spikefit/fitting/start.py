@@ -58,6 +58,8 @@ def start_from_factors(
         with torch.no_grad():
             model.hidden_weights[:, : model.n_visible].neg_()
     fit_posterior_to_dreams(model, generator)
+    if model.posterior.deep is not None:
+        model.posterior.deep.randomise(generator)
     _calibrate(model, windows)
 
 

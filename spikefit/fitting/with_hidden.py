@@ -16,7 +16,16 @@ from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.loop import LoopSettings
 from spikefit.fitting.outcome import Array, FittedNetwork, notes_on
 from spikefit.fitting.posterior import posterior_counts
-from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, FitSettings, Hooks, Problem, batch_windows, n_start
+from spikefit.fitting.problem import (
+    CORE_BINS,
+    HELDOUT_CORE_BINS,
+    NEGATIVE_BINOMIAL,
+    FitSettings,
+    Hooks,
+    Problem,
+    batch_windows,
+    n_start,
+)
 from spikefit.fitting.pruning import keep_hidden
 from spikefit.fitting.residuals import ROTATIONS, residual_factors
 from spikefit.fitting.scores import poglm_nats
@@ -47,7 +56,9 @@ def train_candidate(
         posterior=settings.posterior,
         n_restarts=settings.restarts,
         n_covariates=problem.n_covariates,
+        posterior_depth=settings.posterior_depth,
         n_coupling_functions=problem.n_coupling_functions,
+        scattered=problem.settings.count_law == NEGATIVE_BINOMIAL,
     )
     train = problem.windows(problem.split.train, CORE_BINS)
     training = Training(
@@ -78,6 +89,9 @@ def train_candidate(
         generator = torch.Generator().manual_seed(settings.seed)
         factors = restart_factors(design, fit, n_first, settings)
         start_from_factors(model, factors, problem.mean_count, train, generator, hidden_sign=settings.hidden_sign)
+        if model.log_dispersion is not None and fit.dispersion is not None:
+            with torch.no_grad():
+                model.log_dispersion.copy_(fit.dispersion.log())
         if model.covariate_weights is not None:
             with torch.no_grad():  # a covariate was measured, so what it explains without hidden units is its own
                 model.covariate_weights[:, : model.n_visible] = fit.weights[:, -problem.n_covariates :].to(
@@ -89,7 +103,7 @@ def train_candidate(
         stopping = hooks.should_stop()
         due = time.monotonic() - hooks.last_checkpoint >= hooks.checkpoint_every_s
         # A finished candidate is kept too: a run over several resumes at the next one.
-        if path is not None and (stopping or due or values["phase"] == "done"):
+        if path is not None and hooks.keeps_checkpoints and (stopping or due or values["phase"] == "done"):
             save_checkpoint(path, tensors, values, problem.identity)
             hooks.last_checkpoint = time.monotonic()
         if stopping:

@@ -8,16 +8,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from spikefit.errors import UsageError
+from spikefit.fitting.corners import fit_with_corners
+from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
-from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
+from spikefit.fitting.glm import GLMFit, dispersion_of, fit_glm, glm_log_likelihood
+from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
-from spikefit.fitting.problem import Hooks, Problem
-from spikefit.fitting.uncertainty import errors_of_fit
+from spikefit.fitting.problem import NEGATIVE_BINOMIAL, Hooks, Problem
+from spikefit.fitting.surrogates import Surrogates, fit_surrogates
+from spikefit.fitting.uncertainty import FitErrors, errors_of_fit
+from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.coupling import filters_from_weights
-from spikefit.models.own_history import may_use
+
+MOST_DISPERSION_ROUNDS = 6
+SAME_DISPERSION = 0.02  # in its logarithm, from one round to the next; its own standard error is far larger
 
 
 def fit_observed(
@@ -27,6 +34,7 @@ def fit_observed(
     start: GLMFit | None,
     *,
     common_drive: bool = True,
+    corners: bool = True,
 ) -> tuple[Design, GLMFit]:
     """Fit the GLM to some of the bins; also give the design it was fitted on.
 
@@ -36,6 +44,7 @@ def fit_observed(
         hooks: progress.
         start: a fit to start from.
         common_drive: whether the problem's common drive, where it has one, is part of the fit.
+        corners: whether group lasso and signs, where the problem has some, act on the fit.
     """
     where = float64_device(problem.device)
     inputs = problem.inputs if common_drive else problem.covariates
@@ -57,24 +66,53 @@ def fit_observed(
             hooks.stop()
 
     ridge, free = weight_rules(problem, design, problem.ridge * share)
-    fit = fit_glm(design, ridge=ridge, free=free, link=problem.settings.link, start=start, on_iteration=tell)
+    link, structure = problem.settings.link, problem.structure
+    if corners and structure is not None and structure.has_corners:
+        wanted = structure.to(design.device).corners(share, problem.basis.shape[1])
+        fit = fit_with_corners(design, wanted, ridge=ridge, free=free, link=link, start=start, on_iteration=tell)
+        return design, fit
+    alpha = None if start is None else start.dispersion
+    fit = fit_glm(design, ridge=ridge, free=free, link=link, start=start, on_iteration=tell, dispersion=alpha)
+    if problem.settings.count_law == NEGATIVE_BINOMIAL:
+        for _ in range(MOST_DISPERSION_ROUNDS):
+            before, alpha = alpha, dispersion_of(design, fit, link=link)
+            if before is not None and bool(((alpha / before).log().abs() < SAME_DISPERSION).all()):
+                break
+            fit = fit_glm(design, ridge=ridge, free=free, link=link, start=fit, on_iteration=tell, dispersion=alpha)
     return design, fit
 
 
-def weight_rules(problem: Problem, design: Design, ridge: float) -> tuple[float | Tensor, Tensor | None]:
-    """The penalty of every weight of a design, and which weights may differ from zero (None: all)."""
-    n_functions, free = problem.basis.shape[1], None
-    if problem.n_coupling_functions < n_functions:
-        couplings = may_use(
-            design.n_units, range(design.n_units), n_functions, problem.n_coupling_functions, design.device
-        )
-        free = torch.nn.functional.pad(couplings, (0, design.n_features - design.n_couplings), value=True)
-    if problem.structure is None:
-        return ridge, free
-    structure = problem.structure.to(design.device)
-    allowed = structure.free(design.n_features, n_functions)
-    both = free if allowed is None else allowed if free is None else allowed & free
-    return structure.ridge(ridge, design.n_features, n_functions), both
+def corner_metrics(problem: Problem, fit: GLMFit) -> dict[str, Any]:
+    """Of a fit with group lasso or signs: pairs at zero, and how far the optimality conditions are from being met."""
+    if fit.kkt is None:
+        return {}
+    couplings = fit.weights[:, : len(fit.weights) * problem.basis.shape[1]]
+    zero = (couplings.unflatten(1, (len(fit.weights), -1)) == 0).all(2)
+    return {"n_zero_pairs": int(zero.sum()), "kkt_residual": fit.kkt.max().item()}
+
+
+def _on_corners(fit: GLMFit) -> tuple[str, ...]:
+    if fit.kkt is None:
+        return ()
+    return (
+        "couplings that a group lasso shrinks or a sign holds have no standard errors, and so no p- and q-values: what is "
+        "zero was taken out by the penalty or the sign, what is not was kept, and that is all they say",
+    )
+
+
+def _errors(problem: Problem, design: Design, fit: GLMFit) -> FitErrors:
+    """Standard errors of couplings and covariates.
+
+    What a penalty has set to zero, or a sign holds at it, does not scatter as the likelihood's curvature says: there are none then.
+    """
+    rows = problem.covariate_rows
+    if problem.structure is not None and problem.structure.has_corners:
+        unknown = torch.full((design.n_units, design.n_units), torch.nan, dtype=torch.float64)
+        further = None if rows is None else torch.full((design.n_units, len(rows)), torch.nan, dtype=torch.float64)
+        return FitErrors(unknown, None, further, None, None)
+    ridge, free = weight_rules(problem, design, problem.ridge)
+    basis = problem.basis.to(design.device)
+    return errors_of_fit(design, fit, basis, ridge=ridge, link=problem.settings.link, free=free, further=rows)
 
 
 def glm_outcome(
@@ -92,10 +130,8 @@ def glm_outcome(
     settings = problem.settings
     design, fit = fit_observed(problem, problem.split.everything, hooks, on_train)
     basis = problem.basis.to(design.device)
-    ridge, free = weight_rules(problem, design, problem.ridge)
-    errors = errors_of_fit(
-        design, fit, basis, ridge=ridge, link=settings.link, free=free, further=problem.covariate_rows
-    )
+    errors = _errors(problem, design, fit)
+    surrogates, refused = _surrogates(problem, design, fit, hooks)
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -107,6 +143,7 @@ def glm_outcome(
         "std_error_method": errors.how,
         "ci_level": CI_LEVEL,
         "common_drive": common_drive is not None,
+        **corner_metrics(problem, fit),
         "fit_s": time.perf_counter() - began,
     }
     parameters = {
@@ -124,6 +161,8 @@ def glm_outcome(
         }
     if problem.n_covariates:
         parameters["covariate_weights"] = fit.weights[:, -problem.n_covariates :].cpu().numpy()
+    if fit.dispersion is not None:
+        parameters["dispersion"] = fit.dispersion.cpu().numpy()
     objective = np.array(fit.objective) / n_bins - problem.factorials_per_bin
     return FittedNetwork(
         parameters=parameters,
@@ -131,10 +170,31 @@ def glm_outcome(
         baseline=fit.baseline.cpu().numpy(),
         std_error=errors.sums.cpu().numpy(),
         filter_std_error=None if errors.by_lag is None else errors.by_lag.cpu().numpy(),
+        coupling_correlation=None if errors.correlation is None else errors.correlation.cpu().numpy(),
         covariate_std_error=None if errors.further is None else errors.further.cpu().numpy(),
         hidden_count=np.empty((0, 0)),
         hidden_bins=np.empty(0, dtype=np.int64),
         metrics=metrics,
         history={"step": np.arange(len(objective), dtype=np.float64), "objective": objective},
-        notes=notes_on(metrics, fit.converged),
+        notes=notes_on(metrics, fit.converged) + _on_corners(fit) + data_notes(problem, design),
+        surrogates=surrogates,
+        surrogates_refused=refused,
+        long_lags=fit_long_lags(problem, design, fit, hooks) if settings.long_lags else None,
     )
+
+
+def _surrogates(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -> tuple[Surrogates | None, str | None]:
+    """Those that were asked for; with too few units for another test jittered ones, or why there are none."""
+    settings, n_units = problem.settings, design.n_units
+    if n_units < 2 or fit.kkt is not None:  # what has no standard errors cannot be held against surrogates
+        return None, None
+    if settings.surrogates is not None:
+        return fit_surrogates(problem, design, fit, settings.surrogates, settings.n_surrogates, hooks), None
+    if n_units >= settings.surrogates_below:
+        return None, None
+    if settings.count_law == NEGATIVE_BINOMIAL:
+        return None, "surrogates are refits with Poisson counts, and these are negative-binomial"
+    try:
+        return fit_surrogates(problem, design, fit, "jitter", settings.n_surrogates, hooks), None
+    except UsageError as refused:
+        return None, refused.message

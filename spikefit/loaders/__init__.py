@@ -57,6 +57,9 @@ FORMATS = (
     ),
     Format("brainware", "file", "brainware", "BrainWare's sweeps of one unit (.f32)"),
     Format("phy", "file", "phy", "a folder of Kilosort or Phy"),
+    Format(
+        "spikeinterface", "file", "spikeinterface", "a folder of SpikeInterface: a sorting, or an analyzer with one"
+    ),
     Format("klusters", "file", "klusters", "Klusters, KlustaKwik or NeuroScope: .clu.N with .res.N or .fet.N"),
     Format(
         "npz", "file", "npy", "NumPy archives: an array per unit, flat times and units, counts, or SpikeInterface's"
@@ -67,7 +70,7 @@ FORMATS = (
 
 # Formats that are read in parts; the others are read whole, and so never over the network.
 REMOTE_FORMATS = ("nwb", "hdf5", "kwik")
-FOLDER_FORMATS = ("nwb-zarr", "neo", "phy", "klusters")
+FOLDER_FORMATS = ("nwb-zarr", "neo", "phy", "spikeinterface", "klusters")
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HEAD_BYTES = 4096
 

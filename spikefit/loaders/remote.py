@@ -150,7 +150,7 @@ class RemoteFile:
             needed = SCHEMES[scheme_of(self.address)]
             raise RecordingError(
                 f"{self}: reading {scheme_of(self.address)}:// needs {needed}, which is not installed.",
-                hint='run `pip install "spikefit[s3]"`, or use the https:// address of the file',
+                hint=f"run `pip install {needed}`, or use the https:// address of the file",
             ) from fault
         return system, place
 

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikefit.models.coupling import future_features, history_features
+from spikefit.models.coupling import future_features, history_features, times_features
+from spikefit.models.depth import DeepReadout, margin
 from spikefit.models.hidden_draws import DrawHidden
 from spikefit.prob.protocol import Draws
 
@@ -22,7 +23,7 @@ SMALLEST_DRIVE = -16.0
 
 
 class ForwardPosterior(nn.Module):
-    """rate = softplus(offset + past of the visible units), linear in it.
+    """rate = softplus(offset + past of the visible units), linear in it but for what a deep read-out adds.
 
     Below zero the softplus multiplies evidence, as Bayes' rule does; above, where one hidden spike is near certain, it
     stops it from claiming dozens.
@@ -32,49 +33,72 @@ class ForwardPosterior(nn.Module):
         n_hidden: hidden units.
         basis: (lag, basis).
         n_restarts: independent sets of weights.
+        depth: residual convolutions beside the linear read-out; see `spikefit.models.depth`.
     """
 
     basis: Tensor
+    causal = True
 
-    def __init__(self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], n_restarts: int) -> None:
+    def __init__(
+        self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], n_restarts: int, depth: int = 0
+    ) -> None:
         super().__init__()
         self.register_buffer("basis", basis)
+        self.depth = depth
+        self.deep = None
+        if depth:
+            n_features = self.n_features(n_visible, basis.shape[1])
+            self.deep = DeepReadout(
+                n_features, n_hidden, depth=depth, causal=self.causal, like=basis, n_restarts=n_restarts
+            )
         self.offset = nn.Parameter(basis.new_zeros(n_restarts, n_hidden))
         self.past = nn.Parameter(basis.new_zeros(n_restarts, n_hidden, n_visible * basis.shape[1]))
 
+    @staticmethod
+    def n_features(n_visible: int, n_functions: int) -> int:
+        """Rows of `features`."""
+        return n_visible * n_functions
+
     @property
     def reach(self) -> tuple[int, int]:
-        """Bins of visible context before and after the bins asked for; the same for all posteriors, so that all can
-        be compared on the same windows.
+        """Bins of visible context before and after the bins asked for; the same for all posteriors of a depth, so that all
+        can be compared on the same windows.
         """
-        return self.basis.shape[0], self.basis.shape[0]
+        both = self.basis.shape[0] + margin(self.depth)
+        return both, both
 
     def features(
         self,
         counts: Float[Tensor, "window visible padded_bin"],
-        history: Float[Tensor, "window history_feature bin"] | None = None,
+        history: Float[Tensor, "window history_feature history_bin"] | None = None,
     ) -> Float[Tensor, "window feature bin"]:
-        """What the posterior reads, for the bins that have `reach` bins on both sides.
+        """What the posterior reads, for the bins that have `reach` bins on both sides, and what a deep read-out needs beside.
 
         Args:
             counts: visible counts with `reach` bins of context on both sides.
-            history: the same bins' history features where they are at hand, to save a convolution.
+            history: history features of all bins from one window of lags on, where they are at hand, to save a convolution.
         """
-        return (
-            history_features(counts[..., : counts.shape[-1] - self.reach[1]], self.basis)
-            if history is None
-            else history
-        )
+        if history is not None and not self.depth:
+            return history
+        return history_features(counts[..., : counts.shape[-1] - self.basis.shape[0]], self.basis)
+
+    def core(self, features: Float[Tensor, "window feature padded_bin"]) -> Float[Tensor, "window feature bin"]:
+        """The features of the bins asked for, without those that only a deep read-out needs."""
+        beside = margin(self.depth)
+        return features[..., beside : features.shape[-1] - beside]
 
     def readouts(self) -> tuple[nn.Parameter, ...]:
         """The weights of the features, group after group in their order."""
         return (self.past,)
 
-    def drive(self, features: Float[Tensor, "window feature bin"]) -> Float[Tensor, "window restart hidden bin"]:
+    def drive(self, features: Float[Tensor, "window feature padded_bin"]) -> Float[Tensor, "window restart hidden bin"]:
         """What the visible units say, before the softplus."""
         weights = torch.cat(self.readouts(), dim=-1)
         n_restarts, n_hidden, n_features = weights.shape
-        out: Tensor = (weights.reshape(-1, n_features) @ features).unflatten(-2, (n_restarts, n_hidden))
+        product = times_features(weights.reshape(-1, n_features), self.core(features))
+        out = product.unflatten(-2, (n_restarts, n_hidden))
+        if self.deep is not None:
+            out = out + self.deep(features)
         return out + self.offset[..., None]
 
     @torch.no_grad()
@@ -88,7 +112,9 @@ class ForwardPosterior(nn.Module):
             readout[restart] = own
         self.offset[restart] = offset
 
-    def forward(self, features: Float[Tensor, "window feature bin"]) -> Float[Tensor, "window restart hidden bin"]:
+    def forward(
+        self, features: Float[Tensor, "window feature padded_bin"]
+    ) -> Float[Tensor, "window restart hidden bin"]:
         """Log rates of the hidden counts' laws."""
         return torch.nn.functional.softplus(self.drive(features).clamp(min=SMALLEST_DRIVE)).log()
 
@@ -106,23 +132,35 @@ class ForwardBackwardPosterior(ForwardPosterior):
         n_hidden: hidden units.
         basis: (lag, basis), used mirrored for the future.
         n_restarts: independent sets of weights.
+        depth: as that of `ForwardPosterior`.
     """
 
-    def __init__(self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], n_restarts: int) -> None:
-        super().__init__(n_visible, n_hidden, basis, n_restarts)
+    causal = False
+
+    def __init__(
+        self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], n_restarts: int, depth: int = 0
+    ) -> None:
+        super().__init__(n_visible, n_hidden, basis, n_restarts, depth)
         self.present = nn.Parameter(basis.new_zeros(n_restarts, n_hidden, n_visible))
         self.future = nn.Parameter(torch.zeros_like(self.past))
 
     def features(
         self,
         counts: Float[Tensor, "window visible padded_bin"],
-        history: Float[Tensor, "window history_feature bin"] | None = None,
+        history: Float[Tensor, "window history_feature history_bin"] | None = None,
     ) -> Float[Tensor, "window feature bin"]:
         """Past, present and future of the bins that have `reach` bins on both sides; as `ForwardPosterior.features`."""
-        before, after = self.reach
-        end = counts.shape[-1] - after
+        n_lags = self.basis.shape[0]
+        end = counts.shape[-1] - n_lags
         past = super().features(counts, history)
-        return torch.cat([past, counts[..., before:end], future_features(counts[..., before:], self.basis)], dim=-2)
+        parts = (past, counts[..., n_lags:end], future_features(counts[..., n_lags:], self.basis))
+        # Put together feature by feature, as they lie.
+        return torch.cat([part.transpose(0, 1) for part in parts]).transpose(0, 1)
+
+    @staticmethod
+    def n_features(n_visible: int, n_functions: int) -> int:
+        """Rows of `features`."""
+        return n_visible * (2 * n_functions + 1)
 
     def readouts(self) -> tuple[nn.Parameter, ...]:
         return self.past, self.present, self.future

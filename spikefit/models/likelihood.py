@@ -20,17 +20,22 @@ def log_likelihood(
     counts: Float[Tensor, "window unit bin"],
     scored: Bool[Tensor, "window bin"] | None,
     link: str,
+    dispersion: Float[Tensor, "restart unit"] | None = None,
 ) -> Float[Tensor, "draw window restart unit"]:
-    """Σ over scored bins of x log f(drive) − f(drive); the counts' factorials are left out.
+    """Σ over scored bins of x log f(drive) − f(drive), or the same of negative-binomial counts; x! is left out.
 
     Args:
         drive: before the link.
         counts: observed counts, the same for all draws and restarts.
         scored: which bins count; None for all.
         link: `softplus`, `exp` or `sigmoid`.
+        dispersion: of negative-binomial counts; None for Poisson counts.
     """
-    total: Tensor = _LogLikelihood.apply(drive, counts, scored, link)  # type: ignore[no-untyped-call]
-    return total
+    if dispersion is None:
+        total: Tensor = _LogLikelihood.apply(drive, counts, scored, link)  # type: ignore[no-untyped-call]
+        return total
+    scattered: Tensor = _Scattered.apply(drive, dispersion, counts, scored, link)  # type: ignore[no-untyped-call]
+    return scattered
 
 
 class _LogLikelihood(torch.autograd.Function):
@@ -55,6 +60,49 @@ class _LogLikelihood(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (residual,) = ctx.saved_tensors
         return residual * grad[..., None], None, None, None
+
+
+class _Scattered(torch.autograd.Function):
+    """The negative-binomial log-likelihood, with its gradients in the drive and in the dispersion made in the same pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, drive: Tensor, dispersion: Tensor, counts: Tensor, scored: Tensor | None, link: str
+    ) -> Tensor:
+        expected, slope = LINKS[link](drive)
+        x, alpha = counts[None, :, None], dispersion[:, :, None]
+        y = alpha * expected
+        log_y = y.log1p()
+        terms = torch.xlogy(x, expected).sub_((x + 1 / alpha) * log_y)
+        if scored is not None:
+            terms.mul_(scored[None, :, None, None])
+        seen = counts if scored is None else counts * scored[:, None]
+        # Σ_{j<x} log(1 + jα) needs no more than how many bins hold more than j spikes.
+        most = int(seen.max()) if seen.numel() else 0
+        above = torch.stack([(seen > j).sum(-1) for j in range(max(1, most))], dim=-1).to(drive)  # (window, unit, j)
+        j = torch.arange(above.shape[-1], device=drive.device, dtype=drive.dtype)
+        rises = torch.log1p(j * alpha)  # (restart, unit, j)
+        total = terms.sum(-1) + (above[:, None] * rises).sum(-1)
+        # d/d drive = slope · (x / f − 1) / (1 + αf)
+        residual = torch.div(x, expected).sub_(1).mul_(slope).div_(1 + y)
+        # d/dα of (x + 1/α) log(1 + αf): small αf lose all digits in the difference, and take the series instead.
+        safe = y.clamp(min=1e-3)
+        bend = torch.where(
+            y < 1e-2, 0.5 - y * (2 / 3) + 0.75 * y * y, (safe.log1p() - safe / (1 + safe)) / safe.square()
+        )
+        by_alpha = bend * expected.square() - x * expected / (1 + y)
+        if scored is not None:
+            residual.mul_(scored[None, :, None, None])
+            by_alpha.mul_(scored[None, :, None, None])
+        by_alpha = by_alpha.sum(-1) + (above[:, None] * j / (1 + j * alpha)).sum(-1)
+        ctx.save_for_backward(residual, by_alpha)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        residual, by_alpha = ctx.saved_tensors
+        return residual * grad[..., None], (by_alpha * grad).sum((0, 1)), None, None, None
 
 
 def hidden_divergence(

@@ -12,11 +12,14 @@ Source: Li et al., "A differentiable partially observable GLM with forward-backw
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikefit.models.coupling import filters_from_weights, history_features
+from spikefit.models.coupling import filters_from_weights, history_features, times_features
+from spikefit.models.negative_binomial import LARGEST_DISPERSION, SMALLEST_DISPERSION
 from spikefit.models.own_history import may_use
 from spikefit.models.posteriors import POSTERIORS
 
@@ -33,8 +36,10 @@ class POGLMNetwork(nn.Module):
         posterior: what it sees: `forward-backward`, `forward` or `forward-self`.
         n_restarts: independent sets of parameters.
         n_covariates: columns of covariates that every unit listens to.
+        posterior_depth: residual convolutions in the posterior's read-out.
         n_coupling_functions: functions of the basis that couplings are made of, the rest being for own history (see
             `own_history.py`); None for all, own history included.
+        scattered: whether counts of the visible units are negative-binomial; hidden ones are Poisson either way.
     """
 
     basis: Tensor
@@ -50,7 +55,9 @@ class POGLMNetwork(nn.Module):
         posterior: str = "forward-backward",
         n_restarts: int = 1,
         n_covariates: int = 0,
+        posterior_depth: int = 0,
         n_coupling_functions: int | None = None,
+        scattered: bool = False,
     ) -> None:
         super().__init__()
         self.n_visible, self.n_hidden, self.link, self.family = n_visible, n_hidden, link, family
@@ -65,8 +72,10 @@ class POGLMNetwork(nn.Module):
         self.covariate_weights = (
             nn.Parameter(basis.new_zeros(n_restarts, n_units, n_covariates)) if n_covariates else None
         )
+        self.scattered = scattered
+        self.log_dispersion = nn.Parameter(basis.new_full((n_restarts, n_visible), -3.0)) if scattered else None
         self.posterior_name = posterior
-        self.posterior = POSTERIORS[posterior](n_visible, n_hidden, basis, n_restarts)
+        self.posterior = POSTERIORS[posterior](n_visible, n_hidden, basis, n_restarts, posterior_depth)
 
     @property
     def n_restarts(self) -> int:
@@ -86,6 +95,10 @@ class POGLMNetwork(nn.Module):
         before, after = self.posterior.reach
         return self.n_lags + before, after
 
+    def in_core(self, history: Float[Tensor, "window feature bin"]) -> Float[Tensor, "window feature core_bin"]:
+        """The part of the history of all bins from one window of lags on that belongs to the scored ones."""
+        return history[..., self.context[0] - self.n_lags :]
+
     def like(self, *, n_hidden: int | None = None, n_restarts: int | None = None) -> POGLMNetwork:
         """A network of the same kind with another number of hidden units or restarts; its parameters are zero."""
         return POGLMNetwork(
@@ -97,8 +110,17 @@ class POGLMNetwork(nn.Module):
             posterior=self.posterior_name,
             n_restarts=self.n_restarts if n_restarts is None else n_restarts,
             n_covariates=self.n_covariates,
+            posterior_depth=self.posterior.depth,
             n_coupling_functions=self.n_coupling_functions,
+            scattered=self.scattered,
         )
+
+    @property
+    def dispersion(self) -> Float[Tensor, "restart visible"] | None:
+        """Of negative-binomial counts; None where they are Poisson."""
+        if self.log_dispersion is None:
+            return None
+        return self.log_dispersion.clamp(math.log(SMALLEST_DISPERSION), math.log(LARGEST_DISPERSION)).exp()
 
     @torch.no_grad()
     def hold_own_functions(self) -> None:
@@ -120,7 +142,8 @@ class POGLMNetwork(nn.Module):
     ) -> Float[Tensor, "window restart unit bin"]:
         """Baseline, visible couplings and covariates: one product for all restarts, and none per draw."""
         n_restarts, n_units, n_features = self.visible_weights.shape
-        drive: Tensor = (self.visible_weights.reshape(-1, n_features) @ history).unflatten(-2, (n_restarts, n_units))
+        product = times_features(self.visible_weights.reshape(-1, n_features), history)
+        drive = product.unflatten(-2, (n_restarts, n_units))
         if self.covariate_weights is not None:
             assert covariates is not None
             flat = self.covariate_weights.reshape(-1, self.n_covariates)

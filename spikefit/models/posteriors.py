@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from spikefit.models.encoder import ForwardBackwardPosterior, ForwardPosterior
 from spikefit.models.self_encoder import ForwardSelfPosterior
@@ -12,6 +13,12 @@ POSTERIORS: dict[str, type[ForwardPosterior]] = {
     "forward": ForwardPosterior,
     "forward-self": ForwardSelfPosterior,
 }
+
+
+def depth_of(parameters: Mapping[str, Any]) -> int:
+    """Residual convolutions of the posterior whose parameters, of one restart, a fit has left."""
+    layers = parameters.get("posterior.deep.layers")
+    return 0 if layers is None else int(layers.shape[0])
 
 
 def posterior_of(parameter_names: Iterable[str]) -> str:

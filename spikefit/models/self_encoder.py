@@ -43,10 +43,13 @@ class ForwardSelfPosterior(ForwardPosterior):
         n_hidden: hidden units.
         basis: (lag, basis).
         n_restarts: independent sets of weights.
+        depth: as that of `ForwardPosterior`, of what the visible units say.
     """
 
-    def __init__(self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], n_restarts: int) -> None:
-        super().__init__(n_visible, n_hidden, basis, n_restarts)
+    def __init__(
+        self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], n_restarts: int, depth: int = 0
+    ) -> None:
+        super().__init__(n_visible, n_hidden, basis, n_restarts, depth)
         self.own = nn.Parameter(basis.new_zeros(n_restarts, n_hidden, n_hidden * basis.shape[1]))
 
     def draw(self, features: Float[Tensor, "window feature bin"], draw_hidden: DrawHidden) -> tuple[Tensor, Draws]:

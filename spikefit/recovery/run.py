@@ -155,6 +155,8 @@ def recover(
             f"the simulated recordings know no covariates: {covariates} stand at their mean in them, and their fits do without; what "
             "covariates explain in the recording is therefore no part of this answer"
         )
+    if config.model.count_law == "negative-binomial":
+        notes.append("the simulated spikes are Poisson: what scatters more in the recording is no part of this answer")
     jobs = [(kind, float(length), seed + k) for kind in (FIT, RANDOM) for length in lengths for k in range(seeds)]
     if not edges.any():
         notes.append(
@@ -224,7 +226,7 @@ def _settings(fit: Result) -> tuple[Config, float]:
             hint="pass a folder that spikefit infer left",
         )
     # What was known of single pairs is not known of another network's.
-    config = Config.model_validate(dict(fit.config)).replace(pair_mask=None)
+    config = Config.model_validate(dict(fit.config)).replace(pair_mask=None, dale={})
     check_hidden(config, fit.unit_id[: fit.n_visible])
     return config, n_bins * fit.bin_width_s
 

@@ -141,6 +141,11 @@ def _null(result: Result) -> Markup:
     spread, n_inputs = metric(result, "z_spread"), metric(result, "n_shared_inputs")
     if spread is None:
         return Markup("")
+    if metric(result, "n_surrogates"):
+        return Markup(
+            " They were held against {} recordings with moved spikes ({}), refitted like this one. That shows what chance makes of pairs, not what a drive "
+            "that units share makes of them."
+        ).format(number(int(result.metrics["n_surrogates"])), str(result.metrics["significance"]))
     text = Markup(
         " What no edge looks like was read from the pairs themselves: couplings scatter {} times as widely as their "
         "standard errors say (1 if those were right)"

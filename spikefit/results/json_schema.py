@@ -36,6 +36,8 @@ METRICS_SCHEMA: dict[str, Any] = {
             "type": "boolean",
             "description": "whether the reported fit has the recent activity of the whole population as covariates",
         },
+        "count_law": {"type": "string", "description": "law of the recorded counts: poisson or negative-binomial"},
+        "dispersion_median": _number("dispersion of the median unit, where counts are negative-binomial"),
         "covariates": {
             "type": "array",
             "description": "one entry for each covariate of the fit",
@@ -70,7 +72,18 @@ METRICS_SCHEMA: dict[str, Any] = {
         "h0_heldout_nats_per_bin": _number("held-out score of the fit without hidden units, nats per bin"),
         "heldout_gain_nats_per_bin": _number("held-out score above the fit without hidden units, nats per bin"),
         "heldout_gain_se": _number("standard error of that gain, paired over bins, nats per bin"),
-        "significance": {"type": "string", "description": "how edges were tested: null, or none"},
+        "significance": {"type": "string", "description": "how edges were tested: null, jitter, shift, trials or none"},
+        "n_surrogates": _count("recordings with moved spikes that were refitted for that test"),
+        "surrogate_centre": _number(
+            "how far couplings lie from zero in surrogates, median over pairs, in standard errors; 0 if nothing slow is shared"
+        ),
+        "surrogate_spread": _number(
+            "how widely a pair's coupling scatters over surrogates, median over pairs, in standard errors"
+        ),
+        "control_first_lag_s": _number("shortest of the long lags at which nothing should be called, seconds"),
+        "control_last_lag_s": _number("longest of them, seconds"),
+        "control_tested_pairs": _count("pairs that were tested at those lags"),
+        "control_edges": _count("of those, called edges; they are false"),
         "n_tested_pairs": _count("ordered pairs of recorded units that were tested"),
         "n_edges": _count("of those, called edges at the level below"),
         "n_edges_q_level": _number("false-discovery rate at which n_edges are called"),
@@ -85,6 +98,9 @@ METRICS_SCHEMA: dict[str, Any] = {
         },
         "null_centre": _number("centre of what no edge looks like, in standard errors"),
         "null_spread": _number("its spread, in standard errors; it counts as 1 where it is less"),
+        "null_share_edges": _number(
+            "share of pairs that do not look like no edge, where that was fitted because they are many"
+        ),
         "null_shape": _number("its shape: 2 for a normal law, less for heavier tails"),
         "ridge": _number("strength of the ridge penalty on couplings"),
         "ridge_path": {

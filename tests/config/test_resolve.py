@@ -204,6 +204,17 @@ def test_a_file_may_extend_another_and_the_line_is_that_of_the_right_file(file):
     assert (resolved.origin["bin"], resolved.origin["window"]) == ("lab.yaml line 1", "mine.yaml line 2")
 
 
+def test_recordings_are_relative_to_the_file_that_names_them(file, tmp_path):
+    file("files: [data/*.nwb, $LAB/x.nwb, ~/y.nwb, /z.nwb]\nsessions: table.csv\n", "base/deep/lab.yaml")
+    file("extends: deep/lab.yaml\n", "base/all.yaml")
+    batch = resolve_config(file("extends: base/all.yaml\n", "mine.yaml"), environ={}).config.batch
+    assert batch.files == ("base/deep/data/*.nwb", "$LAB/x.nwb", "~/y.nwb", "/z.nwb")
+    assert batch.sessions == "base/deep/table.csv"
+    file("files: one.nwb\n", "base/one.yaml")
+    assert resolve_config(file("extends: base/one.yaml\n"), environ={}).config.batch.files == ("base/one.nwb",)
+    assert resolve_config(tmp_path / "base" / "one.yaml", environ={}).config.batch.files == ("one.nwb",)
+
+
 def test_later_files_of_a_list_go_first(file):
     file("bin: 10ms\ndraws: 3\n", "a.yaml")
     file("bin: 20ms\n", "b.yaml")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import spikefit
+from spikefit.errors import ConfigError
 from spikefit.results.json_schema import METRICS_SCHEMA
 from spikefit.simulate import random_network, simulate
 from spikefit.spikes import Counts
@@ -72,3 +74,31 @@ def test_shuffled_units_have_no_edges(counts: Counts) -> None:
         unit_ids=counts.unit_ids,
     )
     assert spikefit.POGLM(**SETTINGS).fit(shuffled).metrics["n_edges"] <= 1
+
+
+def test_long_lags_are_a_control(counts: Counts) -> None:
+    fit = spikefit.POGLM(long_lags="on", **SETTINGS).fit(counts)
+    assert fit.metrics["control_first_lag_s"] == pytest.approx(0.16)
+    assert fit.metrics["control_last_lag_s"] == pytest.approx(0.20)
+    assert fit.metrics["control_edges"] == 0 < fit.metrics["n_edges"]
+    assert not any("no synapses" in note for note in fit.warnings)
+    # The twin: senders that come 15 bins late; what they did is then to be found at those lags.
+    ahead = np.asfortranarray(
+        np.concatenate([np.roll(counts.counts[:, :5], -15, axis=0), counts.counts[:, 5:]], axis=1)
+    )
+    twin = spikefit.POGLM(long_lags="on", **SETTINGS).fit(dataclasses.replace(counts, counts=ahead))
+    assert twin.metrics["control_edges"] > 0.01 * 90
+    assert any("do not trust" in note for note in twin.warnings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"significance": "jitter", "hidden": 2}, "refits without hidden units"),
+        ({"long_lags": "on", "significance": "none"}, "long_lags counts what the test null calls"),
+        ({"surrogates": 3}, "surrogates"),
+    ],
+)
+def test_settings_that_cannot_stand_together_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        spikefit.POGLM(**(SETTINGS | settings))

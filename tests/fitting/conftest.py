@@ -47,12 +47,20 @@ def make_model() -> Callable[..., POGLMNetwork]:
         link: str = "softplus",
         family: str = "poisson",
         posterior: str = "forward-backward",
+        depth: int = 0,
         dtype: torch.dtype = torch.float64,
     ) -> POGLMNetwork:
         generator = torch.Generator().manual_seed(seed)
         basis = torch.rand(n_lags, n_functions, dtype=dtype, generator=generator)
         model = POGLMNetwork(
-            n_visible, n_hidden, basis, link=link, family=family, posterior=posterior, n_restarts=n_restarts
+            n_visible,
+            n_hidden,
+            basis,
+            link=link,
+            family=family,
+            posterior=posterior,
+            n_restarts=n_restarts,
+            posterior_depth=depth,
         )
         with torch.no_grad():
             for name, parameter in model.named_parameters():

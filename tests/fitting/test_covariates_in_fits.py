@@ -21,6 +21,7 @@ from spikefit.fitted import binned
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.iwae import iwae_nats
 from spikefit.fitting.loop import judge
 from spikefit.fitting.problem import FitSettings, Hooks, pose_problem
 from spikefit.fitting.pruning import keep_hidden
@@ -168,9 +169,11 @@ def test_in_the_bound_a_constant_column_is_a_change_of_the_baseline(segmented: C
     ones = with_columns(counts, np.ones((counts.n_bins, 1)))
     moving = with_columns(counts, slow(0, counts.n_bins)[:, None])
     bound = judge(listening, windows_with(listening, ones, 40)).sum()
-    silent = dataclasses.replace(ones)
-    assert bound.item() == pytest.approx(judge(plain, windows_with(plain, silent, 40)).sum().item(), rel=1e-12)
+    assert bound.item() == pytest.approx(judge(plain, windows_with(plain, ones, 40)).sum().item(), rel=1e-12)
     assert abs(bound - judge(listening, windows_with(listening, moving, 40)).sum()) > 1
+    sharper = iwae_nats(listening, windows_with(listening, ones, 40)).sum().item()
+    assert sharper == pytest.approx(iwae_nats(plain, windows_with(plain, ones, 40)).sum().item(), rel=1e-12)
+    assert abs(sharper - iwae_nats(listening, windows_with(listening, moving, 40)).sum().item()) > 1
 
 
 def test_windows_carry_the_covariates_of_their_own_bins(segmented: Callable[..., Counts]) -> None:
@@ -309,3 +312,18 @@ def test_counts_without_their_covariates_are_refused() -> None:
     trains, _ = driven(8, WEIGHTS[:2], duration_s=5.0)
     with pytest.raises(UsageError, match=r"counts alone do not hold the covariates that are asked for \(speed\)"):
         spikefit.POGLM(with_covariates="speed", **FIT).fit(trains.bin(WIDTH))
+
+
+def test_controls_hear_the_covariates_too(tiny_settings: Settings) -> None:
+    """Couplings at long lags and surrogates of units that share a covariate and nothing else: none to be seen with it, many without."""
+    trains, _ = driven(9, np.full(6, 1.0), duration_s=60.0)
+    config = spikefit.Config().replace(bin="10ms", with_covariates="speed")
+    pairs = ~np.eye(6, dtype=bool)
+    sizes = []
+    for counts in (binned(trains, config), trains.bin(WIDTH)):
+        fit = fit_network(counts, tiny_settings(long_lags=True, surrogates="shift", n_surrogates=5), device=CPU)
+        assert fit.long_lags is not None
+        assert fit.surrogates is not None
+        sizes.append(np.abs(fit.long_lags.connectivity / fit.long_lags.std_error)[pairs].mean())
+    assert sizes[0] < 1.5
+    assert sizes[1] > 2

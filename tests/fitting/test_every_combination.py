@@ -26,6 +26,7 @@ ESTIMATORS = get_args(GradientConfig.model_fields["estimator"].annotation)
 REFUSED = {("forward-self", "exact"): "needs the posterior of all later bins to stay as it is"}
 
 
+@pytest.mark.parametrize("depth", [0, 2])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("posterior", POSTERIORS)
@@ -36,16 +37,17 @@ def test_it_trains_or_is_refused_with_the_reason(
     posterior: str,
     family: str,
     estimator: str,
+    depth: int,
 ) -> None:
     reason = REFUSED.get((posterior, estimator))
     if reason is not None:
         with pytest.raises(ConfigError, match=reason):
             Config().replace(posterior=posterior, family=family, estimator=estimator)
         return
-    config = Config().replace(posterior=posterior, family=family, estimator=estimator, draws=2)
+    config = Config().replace(posterior=posterior, family=family, estimator=estimator, draws=2, posterior_depth=depth)
     assert config.model.posterior == posterior
     settings = tiny_settings(posterior=posterior, family=family, estimator=estimator)
-    model = make_model(3, 2, n_restarts=2, family=family, posterior=posterior, dtype=torch.float32)
+    model = make_model(3, 2, n_restarts=2, family=family, posterior=posterior, depth=depth, dtype=torch.float32)
     counts = segmented([60, 45])
     windows = Windows(
         torch.from_numpy(np.ascontiguousarray(counts.counts.T)),
@@ -74,11 +76,16 @@ def test_it_trains_or_is_refused_with_the_reason(
     assert (judge(model, windows, n_draws=20).sum(0) > start).all()
 
 
+@pytest.mark.parametrize("depth", [0, 1, 3])
 @pytest.mark.parametrize("posterior", POSTERIORS)
-def test_what_a_fit_leaves_makes_its_network_again(make_model: Callable[..., POGLMNetwork], posterior: str) -> None:
-    model = make_model(3, 2, posterior=posterior, family="categorical", dtype=torch.float32)
+def test_what_a_fit_leaves_makes_its_network_again(
+    make_model: Callable[..., POGLMNetwork], posterior: str, depth: int
+) -> None:
+    model = make_model(3, 2, posterior=posterior, family="categorical", depth=depth, dtype=torch.float32)
     left = {name: parameter.detach()[0].numpy() for name, parameter in model.named_parameters()}
     again = network_of(left | {"basis": model.basis.numpy()}, link="softplus", family="categorical")
     assert again.posterior_name == posterior
+    assert again.posterior.depth == depth
+    assert again.context == model.context
     for name, parameter in model.named_parameters():
         assert torch.equal(again.get_parameter(name), parameter), name

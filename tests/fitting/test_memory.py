@@ -89,9 +89,9 @@ def test_the_fit_obeys_the_plan(
 
 
 def watching(function: Callable[..., Any], tell: Callable[[int], None]) -> Callable[..., Any]:
-    def wrapped(self: Loop, which: torch.Tensor, seed: int, part_windows: int) -> Any:
+    def wrapped(self: Loop, which: torch.Tensor, n_scored: int, seed: int, part_windows: int) -> Any:
         tell(part_windows)
-        return function(self, which, seed, part_windows)
+        return function(self, which, n_scored, seed, part_windows)
 
     return wrapped
 

@@ -16,7 +16,8 @@ from spikefit.fitting import uncertainty
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import fit_glm
 from spikefit.fitting.problem import FitSettings, Hooks, pose_problem
-from spikefit.fitting.without_hidden import fit_observed, weight_rules
+from spikefit.fitting.weight_rules import weight_rules
+from spikefit.fitting.without_hidden import fit_observed
 from spikefit.models.own_history import joined_basis, may_use
 from spikefit.simulate import random_network, simulate
 from spikefit.spikes import Counts

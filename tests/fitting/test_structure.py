@@ -38,7 +38,12 @@ def some_structure(n_units: int) -> Structure:
     required = torch.zeros_like(forbidden)
     forbidden[0, 1:3] = forbidden[1, 0] = forbidden[2, 2] = True  # a history of its own among them
     required[3, 0] = required[1, 2] = True
-    return Structure(forbidden, required)
+    return held(forbidden, required)
+
+
+def held(forbidden: torch.Tensor, required: torch.Tensor) -> Structure:
+    nothing = torch.zeros(len(forbidden), dtype=torch.int8)
+    return Structure(forbidden, required, nothing, nothing.bool())
 
 
 def value_of(params: Array, x: Array, y: Array, ridge: Array) -> float:
@@ -168,7 +173,7 @@ def test_an_unpenalised_pair_of_a_network_with_hidden_units_pays_nothing(make_mo
     no = torch.zeros(3, 3, dtype=torch.bool)
     required = no.clone()
     required[2, 0] = True
-    structure = Structure(no, required)
+    structure = held(no, required)
     own = model.visible_weights[:, 2, :2].square().sum()
     assert torch.isclose(structure.unpenalised(model.visible_weights, 2), own)
-    assert structure.unpenalised(model.visible_weights, 2) != Structure(no, no).unpenalised(model.visible_weights, 2)
+    assert structure.unpenalised(model.visible_weights, 2) != held(no, no).unpenalised(model.visible_weights, 2)

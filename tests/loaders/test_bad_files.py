@@ -419,6 +419,24 @@ def test_a_dataset_that_declares_the_world(nwb_file: Build) -> None:
     )
 
 
+def test_chunks_of_no_size(tmp_path: Path) -> None:
+    """HDF5 2.0 crashes when it reads them; found by damaging files at random."""
+    path = tmp_path / "session.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "times", data=np.arange(240.0), chunks=(100,), compression="gzip", shuffle=True, fletcher32=True
+        )
+        file.create_dataset("unit", data=np.zeros(240, int))
+        file.create_dataset("unwritten", (240,), "f8", chunks=(100,), compression="gzip")
+    content = bytearray(path.read_bytes())
+    tree = content.find(b"TREE\x01\x00")  # the index of the chunks, of which each entry begins with a size
+    assert tree > 0
+    for entry in range(3):
+        content[tree + 24 + 32 * entry : tree + 28 + 32 * entry] = bytes(4)
+    path.write_bytes(content)
+    refused(path, "/times has 3 damaged chunks")
+
+
 def test_a_filter_that_is_not_installed(nwb_file: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(file: h5py.File) -> None:
         times = replace_times(file)

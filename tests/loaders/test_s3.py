@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-pytest.importorskip("s3fs", reason="s3fs, of the extra s3, is not installed")
+pytest.importorskip("s3fs", reason="s3fs is not installed")
 pytest.importorskip("moto.server", reason="moto, a server of S3 for tests, is not installed")
 
 from spikefit.errors import RecordingError

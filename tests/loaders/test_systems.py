@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,65 @@ def test_klusters_that_do_not_fit(tmp_path: Path) -> None:
     systems.klusters(folder, SPIKES, base="rat2")
     with pytest.raises(RecordingError, match="sessions rat1, rat2, expected the files of one session"):
         read(folder)
+
+
+def save_sorting(folder: Path, segments: int = 1, **info: Any) -> Path:
+    """As SpikeInterface 0.105 writes a sorting; the class it names must never be imported."""
+    (folder / "properties").mkdir(parents=True)
+    (folder / "si_folder.json").write_text('{"class": "os.system", "module": "os", "kwargs": {}}')
+    known = {"sampling_frequency": 10_000.0, "unit_ids": ["a", 7, "c"], "num_segments": segments} | info
+    (folder / "numpysorting_info.json").write_text(json.dumps(known))
+    rows = [(1000, 2, 0), (5000, 0, 0), (7500, 1, 0), (12500, 0, 0), (20000, 0, segments - 1), (35000, 2, segments - 1)]
+    kind = [("sample_index", "<i8"), ("unit_index", "<i8"), ("segment_index", "<i8")]
+    np.save(folder / "spikes.npy", np.array(rows, dtype=kind))
+    np.save(folder / "properties" / "quality.npy", np.array(["good", "mua", "noise"]))
+    np.save(folder / "properties" / "place.npy", np.zeros((3, 2)))
+    np.save(folder / "properties" / "objects.npy", np.array([{}, {}, {}], dtype=object), allow_pickle=True)
+    return folder
+
+
+@pytest.mark.parametrize("inside", [".", "sorting"])
+def test_a_folder_of_spikeinterface(tmp_path: Path, inside: str) -> None:
+    save_sorting(tmp_path / "saved" / inside)
+    found = read(tmp_path / "saved")
+    assert found.format == recognise(tmp_path / "saved") == "spikeinterface"
+    assert {unit: found[unit].tolist() for unit in found} == {"a": [0.5, 1.25, 2.0], "7": [0.75], "c": [0.1, 3.5]}
+    assert found.unit_columns["quality"].tolist() == ["good", "mua", "noise"]
+    assert set(found.unit_columns) == {"quality", "not_a_neuron"}
+    assert [choice.kept for choice in choose_units(found)] == [True, True, False]
+    assert found.t_start_s == 0
+
+
+def test_an_archive_of_spikeinterface_in_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "properties").mkdir()
+    np.save(tmp_path / "properties" / "depth.npy", [10.0, 20.0])
+    np.savez(
+        tmp_path / "sorting_cached.npz", unit_ids=["x", "y"], num_segment=[1], sampling_frequency=[1e4],
+        spike_indexes_seg0=[5000, 7500, 12500], spike_labels_seg0=["x", "y", "x"],
+    )  # fmt: skip
+    found = read(tmp_path)
+    assert {unit: found[unit].tolist() for unit in found} == {"x": [0.5, 1.25], "y": [0.75]}
+    assert found.unit_columns["depth"].tolist() == [10, 20]
+
+
+def test_folders_of_spikeinterface_that_do_not_fit(tmp_path: Path) -> None:
+    for number, (info, words) in enumerate(
+        [
+            ({"segments": 2}, "has 2 segments, each with a clock of its own"),
+            (
+                {"unit_ids": ["a"]},
+                r"3 spikes in spikes\.npy are of units that .* does not list \(first: spike 0, unit 2 of 1\)",
+            ),
+            ({"sampling_frequency": 0}, "a sampling rate of 0"),
+            ({"unit_ids": None}, "must state unit_ids and sampling_frequency"),
+        ]
+    ):
+        with pytest.raises(RecordingError, match=words):
+            read(save_sorting(tmp_path / str(number), **info))
+    np.save(tmp_path / "3" / "spikes.npy", np.arange(6))
+    (tmp_path / "3" / "numpysorting_info.json").write_text('{"unit_ids": [1], "sampling_frequency": 1e4}')
+    with pytest.raises(RecordingError, match="expected sample_index, unit_index, segment_index"):
+        read(tmp_path / "3")
 
 
 def test_kwik(tmp_path: Path) -> None:

@@ -53,7 +53,10 @@ class DaskEngine:
 
     def describe(self, n_jobs: int) -> str:
         address = self._config.batch.scheduler
-        return f"the Dask scheduler at {address}" if address else f"{self._n_workers(n_jobs)} Dask workers started here"
+        if address:
+            return f"the Dask scheduler at {address}"
+        n_workers = self._n_workers(n_jobs)
+        return f"{n_workers} Dask worker{'s' if n_workers > 1 else ''} started here"
 
     def run(self, orders: Sequence[Order], watch: Watch) -> None:
         client, cluster = self._connect(len(orders))

@@ -185,6 +185,36 @@ def test_a_disk_that_goes_away_costs_what_was_not_finished(sessions, here, tiny,
     assert spikefit.load_result(tmp_path / "out" / "a").metrics["n_visible"] == 6
 
 
+def test_an_output_disk_that_goes_away_ends_the_batch_in_plain_words(
+    sessions, here, tiny, tmp_path, small_disk, display
+):
+    server = tmp_path / "server"
+    server.mkdir()
+    subprocess.run(["mount", "--bind", server, small_disk], check=True)
+    finish = display.finished
+
+    def goes(outcome):
+        finish(outcome)
+        if outcome.name == "a":
+            subprocess.run(["umount", "--lazy", small_disk], check=True)
+
+    display.finished = goes
+    paths = sessions(*NAMES)
+    result = spikefit.batch(paths, small_disk / "out", display=display, **tiny)
+    assert [outcome.status for outcome in result.outcomes] == ["done", "failed"]
+    assert "does not see the output folder" in result.outcomes[1].reason
+    assert any("the summary could not be written" in text for text in display.said)
+    # Back again, it goes on; the lock that was left there names this very process, which is still alive here.
+    here.clear()
+    subprocess.run(["mount", "--bind", server, small_disk], check=True)
+    try:
+        (server / "out" / ".batch" / "lock").unlink()
+        again = spikefit.batch(paths, small_disk / "out", **tiny)
+        assert (again.exit_code, [order["job"]["name"] for order in here]) == (0, ["b"])
+    finally:
+        subprocess.run(["umount", "--lazy", small_disk], check=True)
+
+
 @pytest.mark.slow
 def test_a_worker_out_of_memory_costs_its_job_and_no_other(sessions, tiny, tmp_path):
     """Workers may hold so much memory and no more; one session is cut into far too many bins for that."""

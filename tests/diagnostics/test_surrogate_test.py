@@ -1,0 +1,72 @@
+"""p-values against surrogates: uniform where recording and surrogates are alike, small where they are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from spikefit.diagnostics.surrogate_test import judge_by_surrogates
+
+N, DRAWS = 8, 30
+
+
+def p_values(excess: float, *, seed: int = 0, tails: float = np.inf) -> np.ndarray:
+    """p of forty made-up recordings whose couplings scatter like their surrogates', times `excess`."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(40):
+        spread = rng.uniform(0.5, 2.0, (N, N))
+        draws = rng.standard_normal((DRAWS + 1, N, N)) if np.isinf(tails) else rng.standard_t(tails, (DRAWS + 1, N, N))
+        z = draws * spread
+        test = judge_by_surrogates(excess * z[0], np.ones((N, N)), z[1:], "shift", level=0.9)
+        found.append(test.p_value[~np.eye(N, dtype=bool)])
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("tails", [np.inf, 6.0])
+def test_p_is_never_too_small_where_nothing_is_coupled(tails: float) -> None:
+    # 2240 p-values; being further from zero than the centre costs a little, so p is somewhat too large, never too small.
+    p = p_values(1.0, tails=tails)
+    for level in (0.01, 0.05, 0.2):
+        allowed = level + 4 * np.sqrt(level * (1 - level) / p.size)
+        assert (p <= level).mean() < allowed
+    assert (p <= 0.05).mean() > 0.01
+    # The twin: a recording that scatters 1.6 times as widely is seen.
+    wide = p_values(1.6, tails=tails)
+    assert (wide <= 0.05).mean() > 0.05 + 4 * np.sqrt(0.05 * 0.95 / wide.size)
+    assert kstest(wide, "uniform").pvalue < 1e-6
+
+
+def test_edges_are_called_and_smears_of_edges_are_not() -> None:
+    rng = np.random.default_rng(1)
+    draws = rng.standard_normal((100, N, N))
+    z = rng.standard_normal((N, N))
+    z[0, 1] = 9.0
+    draws[:, 1, 0] += 5.0  # what 0 → 1 leaves behind in the other direction when 0's spikes are moved
+    z[1, 0] = 0.1
+    test = judge_by_surrogates(0.2 * z, np.full((N, N), 0.2), draws, "jitter", level=0.9)
+    called = test.q_value <= 0.05
+    assert called[0, 1]
+    assert not called[1, 0]
+    assert called.sum() <= 2
+    assert test.metrics["n_edges"] == called.sum()
+    assert test.metrics["n_surrogates"] == 100
+    assert 0.9 < test.metrics["surrogate_spread"] < 1.1
+    # The smallest p that 100 surrogates of 56 pairs can give.
+    assert test.p_value[0, 1] == pytest.approx(1 / 5601)
+    assert test.ci_low[0, 1] > 0
+
+
+def test_pairs_without_an_error_are_not_tested() -> None:
+    rng = np.random.default_rng(2)
+    errors = np.ones((3, 3))
+    errors[0, 1] = np.nan
+    test = judge_by_surrogates(np.zeros((3, 3)), errors, rng.standard_normal((20, 3, 3)), "shift", level=0.9)
+    assert np.isfinite(test.p_value).sum() == 5
+    assert (
+        judge_by_surrogates(np.zeros((1, 1)), np.ones((1, 1)), np.zeros((20, 1, 1)), "shift", level=0.9).metrics[
+            "n_tested_pairs"
+        ]
+        == 0
+    )
