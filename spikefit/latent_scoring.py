@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikefit.covariates import Covariate
 from spikefit.diagnostics import latent_scores as scores
 from spikefit.diagnostics.baselines import Smoothing
 from spikefit.diagnostics.cosmoothing import quartiles
@@ -35,7 +36,7 @@ def score_model(
     present: Sequence[bool],
     predict: Sequence[str] | None,
     few_shot_s: float | None,
-    covariate: Path | None,
+    covariate: Path | Covariate | None,
     circular: bool,
     with_baselines: bool,
     progress: Progress,
@@ -50,8 +51,8 @@ def score_model(
         present: which units the recording has.
         predict: ids of the units to predict; None takes a random quarter.
         few_shot_s: seconds of data for the few-shot read-out.
-        covariate: file of a variable to decode.
-        circular: it is an angle.
+        covariate: a variable to decode, of the recording or in a file.
+        circular: the values in the file are angles.
         with_baselines: fit the simpler methods.
         progress: is told what is being done.
 
@@ -164,21 +165,29 @@ def read_covariate(path: Path) -> tuple[Floats, Floats]:
     return table[:, 0], table[:, 1:]
 
 
-def _targets(path: Path, folds: Folds, *, circular: bool) -> tuple[Floats, Floats]:
-    time_s, values = read_covariate(path)
-    if circular:
-        # Between two samples an angle goes the short way only as sine and cosine.
-        values = np.concatenate([np.sin(values), np.cos(values)], axis=1)
-    parts = []
-    for counts in (folds.fit, folds.choose, folds.heldout):
-        middle = counts.time_s + 0.5 * counts.bin_width_s
-        columns = [np.interp(middle, time_s, column, left=np.nan, right=np.nan) for column in values.T]
-        parts.append(np.stack(columns, axis=1))
+def _targets(covariate: Path | Covariate, folds: Folds, *, circular: bool) -> tuple[Floats, Floats]:
+    """Values in the training bins (fit, then choose) and in the held-out ones; NaN where not known."""
+    all_of_them = (folds.fit, folds.choose, folds.heldout)
+    if isinstance(covariate, Covariate):
+        parts = [covariate.at(counts).values for counts in all_of_them]
+        name, time_s = covariate.name, covariate.time_s
+    else:
+        name = str(covariate)
+        time_s, values = read_covariate(covariate)
+        if circular:
+            # Between two samples an angle goes the short way only as sine and cosine.
+            values = np.concatenate([np.sin(values), np.cos(values)], axis=1)
+        parts = []
+        for counts in all_of_them:
+            middle = counts.time_s + 0.5 * counts.bin_width_s
+            columns = [np.interp(middle, time_s, column, left=np.nan, right=np.nan) for column in values.T]
+            parts.append(np.stack(columns, axis=1))
     known = [np.isfinite(part).all(axis=1).sum() for part in parts]
     if known[0] + known[1] < 20 or known[2] < 20:
+        runs = f"it runs from {time_s[0]:g} s to {time_s[-1]:g} s" if time_s.size else "it has no samples"
         raise RecordingError(
-            f"{path}: the covariate is known in {known[0] + known[1]} training and {known[2]} held-out bins, expected at "
-            f"least 20 each (it runs from {time_s[0]:g} s to {time_s[-1]:g} s).",
+            f"{name}: the covariate is known in {known[0] + known[1]} training and {known[2]} held-out bins, expected at "
+            f"least 20 each ({runs}).",
             hint="is it on the clock of the recording?",
         )
     return np.concatenate(parts[:2]), parts[2]

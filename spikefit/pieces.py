@@ -1,7 +1,7 @@
 """Work that falls into independent pieces: one after the other here, or each where there is room for it.
 
-A fit names the stages that fall into pieces (`hidden`: one piece per number of hidden units) and hands them to a
-`Spread`, which is `one_by_one` unless its caller brings another. Every piece leaves what it found as a file beside the
+A fit names the stages that fall into pieces (`hidden`: one per number of hidden units; `fold`: one per fold of a
+cross-validation; `surrogates`: one per so many of them) and hands them to a `Spread`, which is `one_by_one` unless its caller brings another. Every piece leaves what it found as a file beside the
 fit and starts from that file where it is there. So whoever wants a fit done in several places lets each of them do one
 `Share` of a stage by the very same call, and then makes the fit, which finds all pieces done. No function and no
 object ever travels, and the bits are those of a fit that did it all alone.
@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
+
+SURROGATES_PER_PIECE = 25
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikefit.config import Config
-from spikefit.errors import NotConvergedError, ResultError, UsageError
+from spikefit.covariates import Covariate
+from spikefit.errors import NotConvergedError, ResultError, UsageError, did_you_mean
 from spikefit.expressions import select_units
 from spikefit.inspection import choose_units
 from spikefit.intervals import Intervals
@@ -187,8 +188,9 @@ def score(
         allow_missing: go on where the recording lacks some of the model's units.
         predict: the units to predict from the others, as `--units` names them; a random quarter where None.
         few_shot_s: seconds of training data for a second, few-shot score; None for none.
-        covariate: file of a behavioural variable to decode: `.npy` or text, a column of seconds and then its values.
-        circular: the covariate is an angle in radians.
+        covariate: a behavioural variable to decode: the name of one that the recording holds, or a file, `.npy` or text, with a
+            column of seconds and then its values.
+        circular: the values in that file are angles in radians; of its own the recording knows which are.
         with_baselines: fit the simpler methods, too.
         progress: is told what is being done.
 
@@ -207,7 +209,7 @@ def score(
             present=present,
             predict=None if predict is None else _named(predict, trains),
             few_shot_s=few_shot_s,
-            covariate=None if covariate is None else Path(covariate),
+            covariate=_covariate(covariate, trains),
             circular=circular,
             with_baselines=with_baselines,
             progress=progress,
@@ -422,6 +424,22 @@ def _load(model: Model, device: torch.device) -> LatentModel:
     if isinstance(model, LatentFit):
         return dataclasses.replace(model.model, network=model.model.network.to(device))
     return load_model(Path(model), device)
+
+
+def _covariate(wanted: str | Path | None, trains: SpikeTrains) -> Path | Covariate | None:
+    if wanted is None:
+        return None
+    if str(wanted) in trains.covariates:
+        return trains.covariates[str(wanted)]
+    if not Path(wanted).exists():
+        held = ", ".join(list(trains.covariates)[:8])
+        raise UsageError(
+            f"--covariate {wanted}: there is no such file, and {trains.name} holds "
+            + (f"no covariate of that name (it holds {held})." if held else "no covariates."),
+            hint=(did_you_mean(str(wanted), trains.covariates) if held else "")
+            or "pass a table: seconds in the first column, values in the others",
+        )
+    return Path(wanted)
 
 
 def _named(expression: str, trains: SpikeTrains) -> list[str]:

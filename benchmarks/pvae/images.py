@@ -86,7 +86,7 @@ def train_one(counts: Counts, train, test, seed: int, name: str, temperature: fl
         model,
         windows_of(counts, model, ranges=train),
         estimator=estimator,
-        settings=LoopSettings(learning_rate=0.02, n_draws=1, beta=1.0, unit_dropout=0.0),
+        settings=LoopSettings(learning_rate=0.02, n_draws=2, beta=1.0, unit_dropout=0.0),
         generator=torch.Generator().manual_seed(seed),
         shuffle=torch.Generator().manual_seed(seed),
     )

@@ -3,7 +3,7 @@
 Each scenario is a function of a seed. All have 20 recorded units and 20 minutes; bins are 10 ms, but 5 ms for the
 integrate-and-fire networks. About 5 % of the ordered pairs are connected, half of them inhibitory.
 
-* `matched`: the model of the fit itself.
+* `matched`: the model of the fit itself. `dense-10`, `dense-20`: with 10 and 20 % of the pairs connected. `fifty`: with 50 units.
 * `lif`: leaky integrate-and-fire units with delays and noise (`lif.py`): no unit obeys the model of the fit.
 * `smooth`, `rough`: matched networks in which all rates also follow one unrecorded time course; smooth is white noise
   under a Gaussian of 0.3 s, rough an Ornstein-Uhlenbeck process of 0.5 s. A unit's log rate moves by 0.3 to 0.8.
@@ -38,17 +38,19 @@ class Case:
         connected: truth, (post, pre); the diagonal is False.
         window_s: history window to fit with.
         connectivity: true couplings summed over lags, (post, pre), where the truth is a coupling.
+        filters: the same lag by lag, (post, pre, lag).
     """
 
     counts: Counts
     connected: NDArray[np.bool_]
     window_s: float = 0.1
     connectivity: NDArray[np.float64] | None = None
+    filters: NDArray[np.float64] | None = None
 
 
-def _network(seed: int, *, density: float = DENSITY, n_drivers: int = 0) -> Network:
+def _network(seed: int, *, density: float = DENSITY, n_drivers: int = 0, n_units: int = N_UNITS) -> Network:
     return random_network(
-        n_visible=N_UNITS,
+        n_visible=n_units,
         n_drivers=n_drivers,
         seed=seed,
         bin_width_s=BIN_S,
@@ -61,10 +63,11 @@ def _network(seed: int, *, density: float = DENSITY, n_drivers: int = 0) -> Netw
 
 
 def _case(network: Network, counts: Counts) -> Case:
-    connectivity = network.connectivity[:N_UNITS, :N_UNITS]
+    n = counts.n_units
+    connectivity = network.connectivity[:n, :n]
     connected = connectivity != 0
     np.fill_diagonal(connected, False)
-    return Case(counts, connected, connectivity=connectivity)
+    return Case(counts, connected, connectivity=connectivity, filters=network.coupling_filters[:n, :n])
 
 
 def time_course(kind: str, n_bins: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -77,8 +80,8 @@ def time_course(kind: str, n_bins: int, rng: np.random.Generator) -> NDArray[np.
     return np.asarray(out / out.std())
 
 
-def matched(seed: int) -> Case:
-    network = _network(seed)
+def matched(seed: int, *, density: float = DENSITY, n_units: int = N_UNITS) -> Case:
+    network = _network(seed, density=density, n_units=n_units)
     return _case(network, simulate(network, duration_s=DURATION_S, seed=seed).visible_counts)
 
 
@@ -115,6 +118,9 @@ def shortened(case: Case, share: float) -> Case:
 
 SCENARIOS: dict[str, Callable[[int], Case]] = {
     "matched": matched,
+    "dense-10": lambda seed: matched(seed, density=0.1),
+    "dense-20": lambda seed: matched(seed, density=0.2),
+    "fifty": lambda seed: matched(seed, n_units=50),
     "lif": integrate_and_fire,
     "smooth": lambda seed: modulated(seed, "smooth"),
     "rough": lambda seed: modulated(seed, "rough"),

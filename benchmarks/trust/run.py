@@ -9,7 +9,7 @@ defaults of `spikefit infer --hidden 0` but the bin width and the window. Beside
 standard errors (Wald) with the same common drive, and Wald without it. Columns: pairs called at q = 0.05, share of them
 false (FDP; 0 where nothing is called), share of the true edges called (recall), each as mean and range over networks;
 area under the ROC curve of the statistic; shared inputs found; share of 90 % intervals that hold the true coupling,
-where the truth is a coupling.
+where the truth is a coupling, of all pairs and of the connected ones; the same for single lags of their filters, by `filter_std_error`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def wald(found: spikefit.Fit, connected: np.ndarray) -> dict[str, float]:
     return judged(connected, p, q)
 
 
-def measure(name: str, seed: int) -> dict[str, dict[str, float]]:
+def measure(name: str, seed: int, *, beside: bool) -> dict[str, dict[str, float]]:
     """All tests on one network."""
     case = SCENARIOS[name](seed)
     found = fit(case)
@@ -68,6 +68,15 @@ def measure(name: str, seed: int) -> dict[str, dict[str, float]]:
         pairs = ~np.eye(len(case.connected), dtype=bool)
         inside = (found.ci_low <= case.connectivity) & (case.connectivity <= found.ci_high)
         ours["coverage"] = float(inside[pairs].mean())
+        ours["on_edges"] = float(inside[case.connected].mean()) if case.connected.any() else float("nan")
+        by_lag = found.diagnostics.get("filter_std_error")
+        if case.filters is not None and by_lag is not None:
+            half = norm.ppf(0.95) * by_lag
+            near = np.abs(found.coupling_filters - case.filters) <= half
+            ours["lags"] = float(near[pairs].mean())
+            ours["lags_on_edges"] = float(near[case.connected].mean()) if case.connected.any() else float("nan")
+    if not beside:
+        return {"default": ours}
     plain = fit(case, common_drive="off")
     return {"default": ours, "Wald": wald(found, case.connected), "Wald, no common drive": wald(plain, case.connected)}
 
@@ -84,16 +93,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(200, 210)))
+    parser.add_argument("--default-alone", action="store_true", help="leave the tests beside the default out")
     chosen = parser.parse_args()
-    print("| scenario | test | called | FDP | recall | AUC | shared inputs | spread of z | 90 % intervals hold |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| scenario | test | called | FDP | recall | AUC | shared inputs | spread of z | 90 % intervals hold | on edges | "
+        "lag by lag | on edges |"
+    )
+    print("|" + " --- |" * 12)
     for name in chosen.scenarios:
-        by_seed = [measure(name, seed) for seed in chosen.seeds]
+        by_seed = [measure(name, seed, beside=not chosen.default_alone) for seed in chosen.seeds]
         for test in by_seed[0]:
             rows = [found[test] for found in by_seed]
             cells = [_cell(rows, "called", 0), *(_cell(rows, key) for key in ("fdp", "recall"))]
             cells += [_cell(rows, "auc", 3), _cell(rows, "n_shared_inputs", 1), _cell(rows, "z_spread")]
-            cells.append(_cell(rows, "coverage"))
+            cells += [_cell(rows, key) for key in ("coverage", "on_edges", "lags", "lags_on_edges")]
             print(f"| {name} | {test} | {' | '.join(cells)} |", flush=True)
         few = sum(found["default"]["share_false"] <= 0.01 for found in by_seed)
         print(f"<!-- {name}: at most 1 % of unconnected pairs called in {few} of {len(by_seed)} -->", flush=True)

@@ -7,35 +7,58 @@ that piece itself, and tells what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from spikefit.batching.conductor import Conductor
 from spikefit.batching.engines import Engine, Order
 from spikefit.batching.jobs import Job
 from spikefit.batching.outcome import Outcome
 from spikefit.batching.places import Places
+from spikefit.pieces import SURROGATES_PER_PIECE
 
 # `safe_name` leaves no such sign in the name of a job.
 MARK = "~"
 # `--hidden auto` compares one number, its neighbours and none.
 MOST_AUTO = 3
+# Tests of edges that refit recordings with moved spikes.
+MOVED = ("jitter", "shift", "trials")
 
 
-def shares_of(order: Order) -> list[Order]:
-    """The shares that a job's fit can be cut into; none where it is of one piece."""
-    job = order["job"]
-    hidden = job["config"]["model"]["hidden"]
+def stages_of(config: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The stages of a job's fit that fall into pieces, in their order, and into how many; none where it is of one piece.
+
+    Args:
+        config: of the job, as plain values.
+    """
+    hidden, fit = config["model"]["hidden"], config["fit"]
     numbers = [hidden] if isinstance(hidden, int) else [] if hidden == "auto" else hidden
-    n_shares = MOST_AUTO if hidden == "auto" else len({number for number in numbers if number > 0})
-    if n_shares < 2:
-        return []
+    n_hidden = MOST_AUTO if hidden == "auto" else len({number for number in numbers if number > 0})
+    stages = [("hidden", n_hidden), ("fold", fit["folds"] if n_hidden and fit["folds"] > 1 else 0)]
+    if fit["significance"] in MOVED:
+        stages.append(("surrogates", -(-fit["surrogates"] // SURROGATES_PER_PIECE)))
+    stages = [stage for stage in stages if stage[1]]
+    # One piece alone is done first only for what comes behind it, so that not every share there does it again.
+    while stages and stages[-1][1] == 1:
+        stages.pop()
+    return stages
+
+
+def shares_of(order: Order) -> list[list[Order]]:
+    """The shares that a job's fit can be cut into, stage after stage."""
+    job = order["job"]
     return [
-        {
-            **order,
-            "job": {**job, "name": f"{job['name']}{MARK}hidden-{number + 1}-of-{n_shares}"},
-            "share": {"stage": "hidden", "number": number, "of": n_shares, "job": job["name"]},
-        }
-        for number in range(n_shares)
+        [
+            {
+                **order,
+                "job": {**job, "name": f"{job['name']}{MARK}{stage}-{number + 1}-of-{n_shares}"},
+                "share": {"stage": stage, "number": number, "of": n_shares, "job": job["name"]},
+                # What an earlier stage left, or this one before it was stopped.
+                "resume": order["resume"] or place > 0,
+            }
+            for number in range(n_shares)
+        ]
+        for place, (stage, n_shares) in enumerate(stages_of(job["config"]))
     ]
 
 
@@ -48,31 +71,30 @@ def run_shares(engine: Engine, places: Places, orders: Sequence[Order], conducto
         orders: of the jobs; those that were cut are changed so that they resume.
         conductor: of the batch.
     """
-    shares = []
-    for order in orders:
-        own = shares_of(order)
-        if not own:
-            continue
+    cut = [(order, stages) for order in orders if (stages := shares_of(order))]
+    for order, _ in cut:
         if not order["resume"]:  # whatever lies there is of another fit
-            for stale in (places.result(order["job"]["name"]) / "checkpoints").glob("*.safetensors"):
+            for stale in (places.result(order["job"]["name"]) / "checkpoints").rglob("*.safetensors"):
                 stale.unlink(missing_ok=True)
-        for share in own:
+        order["resume"] = True
+    watch = ShareWatch(conductor)
+    # Stage after stage of all jobs: what comes behind needs what came before.
+    for place in range(max((len(stages) for _, stages in cut), default=0)):
+        shares = [share for _, stages in cut if place < len(stages) for share in stages[place]]
+        for share in shares:
             for left in (places.outcome(share["job"]["name"]), places.job_events(share["job"]["name"])):
                 left.unlink(missing_ok=True)
-        order["resume"] = True
-        shares += own
-    if not shares:
-        return
-    n_fits = len({share["share"]["job"] for share in shares})
-    whose = "a fit" if n_fits == 1 else f"{n_fits} fits"
-    conductor.say(f"first {len(shares)} shares of {whose}: {engine.describe(len(shares))}")
-    conductor.expect(share["job"]["name"] for share in shares)
-    watch = ShareWatch(conductor)
-    engine.run(shares, watch)
-    if not conductor.stop:
+        n_fits = len({share["share"]["job"] for share in shares})
+        whose = "a fit" if n_fits == 1 else f"{n_fits} fits"
+        conductor.say(f"{len(shares)} shares of {whose}: {engine.describe(len(shares))}")
+        conductor.expect(share["job"]["name"] for share in shares)
+        engine.run(shares, watch)
+        if conductor.stop:
+            break
+    else:
         return
     begun = {name.partition(MARK)[0] for name in watch.ended}
-    for order in orders:
+    for order, _ in cut:
         job = Job(**order["job"])
         if job.name in begun:
             conductor.finished(

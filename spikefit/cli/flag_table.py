@@ -481,7 +481,7 @@ FLAGS = (
     Flag(
         section="batch",
         name="spread",
-        help="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
+        help="Spread each fit over the workers, too: its numbers of hidden units, its folds and its surrogates.",
         default_text="false",
         is_switch=True,
     ),

@@ -206,11 +206,11 @@ def encode(
 )
 @click.option(
     "--covariate",
-    type=click.Path(path_type=Path),
-    metavar="TABLE",
-    help="Decode this: .npy or text, seconds in the first column, values in the others.  [default: none]",
+    metavar="NAME|TABLE",
+    help="Decode this: a covariate of FILE by its name, or a table (.npy or text), seconds in the first column, values in the "
+    "others.  [default: none]",
 )
-@click.option("--circular", is_flag=True, default=False, help="The covariate is an angle in radians.  [default: off]")
+@click.option("--circular", is_flag=True, default=False, help="The table holds an angle in radians.  [default: off]")
 @click.option(
     "--baselines/--no-baselines",
     default=True,
@@ -226,7 +226,7 @@ def score(
     recording: Path,
     predict: str | None,
     few_shot: str | None,
-    covariate: Path | None,
+    covariate: str | None,
     circular: bool,
     baselines: bool,
     allow_missing: bool,

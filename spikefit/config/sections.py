@@ -380,7 +380,7 @@ class BatchConfig(Section):
     )
     spread: bool = Field(
         default=False,
-        description="Spread a fit that compares several numbers of hidden units over the workers, one number each.",
+        description="Spread each fit over the workers, too: its numbers of hidden units, its folds and its surrogates.",
     )
     jobs: Annotated[int | None, Hint("N")] = Field(
         default=None,

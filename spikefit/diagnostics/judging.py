@@ -70,7 +70,7 @@ def _judge(network: FittedNetwork, connectivity: Array, std_error: Array, level:
             f"{n_pairs} pairs of recorded units are too few to show what no edge looks like, and surrogates are no help "
             f"({network.surrogates_refused}): there are no p- and q-values",
         )
-    return judge_edges(connectivity, std_error, level=level)
+    return judge_edges(connectivity, std_error, level=level, correlation=network.coupling_correlation)
 
 
 def _with_control(test: EdgeTest, control: EdgeTest, first_lag_s: float, last_lag_s: float) -> EdgeTest:

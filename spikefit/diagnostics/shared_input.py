@@ -8,7 +8,8 @@ which are few, stand out of it. So the z-scores are taken apart,
     z[n, m] = shared[n, m] + noise + edge,    shared = U Vᵀ of rank D,
 
 by a fit that entries far off do not pull (Student-t errors). D is the rank that best predicts z-scores it was not fitted to:
-without shared inputs it is 0, and nothing is taken off. The
+without shared inputs it is 0, and nothing is taken off; where it is not, the matrix must also be closer to rank one than errors of the
+estimates alone would make it. The
 product is not exact, because a driver acts on each unit in its own time course, so an entry's error grows with the part
 that is shared: `MISFIT` of it is added to the noise.
 
@@ -35,6 +36,10 @@ TIGHTENING = (8.0, 4.0, 1.0)  # errors are first taken to be so many times wider
 SWEEPS = 12
 N_FOLDS = 8
 PROOF_IN_ERRORS = 2.0  # standard errors by which shared inputs must predict better than none
+ALPHA = 0.05  # of the test of one input against none
+TEST_CLIP = 3.0
+N_DRAWS = 199
+MANY_UNITS = 64  # from here on one singular value is found without the others
 MOST_INPUTS = 8
 UNITS_PER_INPUT = 3
 
@@ -54,24 +59,64 @@ class SharedInput:
     error: Array
 
 
-def shared_input(z: Array, pairs: Mask, *, seed: int = 0) -> SharedInput:
+def shared_input(z: Array, pairs: Mask, *, correlation: Array | None = None, seed: int = 0) -> SharedInput:
     """Find the shared inputs behind a matrix of z-scores.
 
     Args:
         z: coupling over its standard error, (post, pre); only `pairs` are looked at.
         pairs: which entries are pairs of two units with a finite z.
+        correlation: of the errors of each receiver's couplings, (post or 1, pre, pre), where it is known; see `beyond_errors`.
         seed: of the folds.
     """
     z = np.where(pairs, z, 0.0)
-    rank = count_inputs(z, pairs, seed=seed)
+    rank = count_inputs(z, pairs, correlation=correlation, seed=seed)
     part = low_rank(z, pairs, rank)
     return SharedInput(rank, part, _error(part))
 
 
-def count_inputs(z: Array, pairs: Mask, *, seed: int = 0) -> int:
+def count_inputs(z: Array, pairs: Mask, *, correlation: Array | None = None, seed: int = 0) -> int:
     """The number of shared inputs alone; arguments as above."""
     most = min(MOST_INPUTS, z.shape[0] // UNITS_PER_INPUT)
-    return choose_rank(np.where(pairs, z, 0.0), pairs, range(most + 1), seed=seed)
+    z = np.where(pairs, z, 0.0)
+    rank = choose_rank(z, pairs, range(most + 1), seed=seed)
+    return rank if not rank or correlation is None or beyond_errors(z, pairs, correlation, seed=seed) <= ALPHA else 0
+
+
+def beyond_errors(z: Array, pairs: Mask, correlation: Array, *, seed: int = 0) -> float:
+    """p-value of the hypothesis that errors of the estimates alone make the matrix of z-scores as close to rank one as it is.
+
+    The couplings of one receiver are estimated together, from features that all receivers share. So their errors go together
+    in the same way in every row, most of all where the common drive competes with all couplings at once, and such errors are a matrix of low rank by
+    themselves. The statistic is the largest singular value of the z-scores, held within `TEST_CLIP` so that edges do not make it; its
+    null are matrices of normal errors with the correlations that the estimates have (parallel analysis).
+
+    Args:
+        z: (post, pre).
+        pairs: which entries are looked at.
+        correlation: of the errors of each receiver's couplings, (post or 1, pre, pre).
+        seed: of the draws.
+
+    Source: Horn, "A rationale and test for the number of factors in factor analysis" (Psychometrika 1965).
+    """
+    rng = np.random.default_rng([seed, 22])
+    root = np.linalg.cholesky(correlation + 1e-6 * np.eye(len(z)))
+    found = _largest(z, pairs)
+    above = 0
+    for _ in range(N_DRAWS):
+        draw = np.matmul(root, rng.standard_normal((*z.shape, 1)))[..., 0]
+        above += _largest(draw, pairs) >= found
+    return (1 + above) / (1 + N_DRAWS)
+
+
+def _largest(z: Array, pairs: Mask) -> float:
+    """Largest singular value of the z-scores held within bounds."""
+    held = np.where(pairs, np.clip(z, -TEST_CLIP, TEST_CLIP), 0.0)
+    if len(held) < MANY_UNITS:
+        return float(np.linalg.norm(held, 2))
+    from scipy.sparse.linalg import svds
+
+    # The start is fixed: what is drawn must be the same in every run.
+    return float(svds(held, k=1, return_singular_vectors=False, v0=np.ones(len(held)))[0])
 
 
 def choose_rank(z: Array, pairs: Mask, ranks: Sequence[int], *, seed: int) -> int:

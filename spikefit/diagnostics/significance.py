@@ -11,32 +11,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.diagnostics.edge_test import Q_LEVEL, EdgeTest, no_test, z_scores
-from spikefit.diagnostics.empirical_null import EmpiricalNull, benjamini_hochberg, fit_null
+from spikefit.diagnostics.empirical_null import EmpiricalNull, benjamini_hochberg, fit_mixture, fit_null
 from spikefit.diagnostics.shared_input import count_inputs, shared_input
 
 Array = NDArray[np.float64]
 
 FEWEST_UNITS = 10
 FEWEST_PAIRS = FEWEST_UNITS * (FEWEST_UNITS - 1)  # fewer z-scores do not show where the bulk ends and edges begin
+DENSE_SHARE = 0.1  # with more edges than this among the pairs their tails are no longer few enough to be left out
+RIGHT_SPREAD = 1.1
 WIDE_SPREAD = 1.5  # of the z-scores as they come; the standard errors alone would then call far too much
 WIDE_LEFTOVER = 1.3  # the same after shared inputs have been taken off
 
 
-def judge_edges(connectivity: Array, std_error: Array, *, level: float) -> EdgeTest:
+def judge_edges(connectivity: Array, std_error: Array, *, level: float, correlation: Array | None = None) -> EdgeTest:
     """Test every pair against the null that the pairs themselves show.
 
     Args:
         connectivity: (post, pre), of the recorded units.
         std_error: of the model, (post, pre); pairs without one are not tested.
         level: of the intervals.
+        correlation: of the errors of each receiver's couplings, (post or 1, pre, pre), where it is known.
     """
     z, pairs = z_scores(connectivity, std_error)
     n_pairs = int(pairs.sum())
     if n_pairs < FEWEST_PAIRS:
         return _too_few(z.shape, n_pairs)
-    shared = shared_input(z, pairs)
+    shared = shared_input(z, pairs, correlation=correlation)
     left = ((z - shared.part) / shared.error)[pairs]
-    null = fit_null(left)
+    null, share_edges = fit_null(left), None
+    if shared.rank == 0:
+        mixed = fit_mixture(left)
+        # Where the bulk is as narrow as the standard errors say, wide tails are edges, if they are many.
+        if mixed.share >= DENSE_SHARE and mixed.null.spread <= RIGHT_SPREAD:
+            null, share_edges = mixed.null, mixed.share
     p_value, q_value, ci_low, ci_high = (np.full(z.shape, np.nan) for _ in range(4))
     p_value[pairs] = null.p_value(left)
     q_value[pairs] = benjamini_hochberg(p_value[pairs])
@@ -57,21 +65,29 @@ def judge_edges(connectivity: Array, std_error: Array, *, level: float) -> EdgeT
         "null_spread": null.spread,
         "null_shape": null.shape,
     }
-    return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, _doubts(raw_spread, shared.rank, null))
+    if share_edges is not None:
+        metrics["null_share_edges"] = share_edges
+    return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, _doubts(raw_spread, shared.rank, null, share_edges))
 
 
-def count_shared_inputs(connectivity: Array, std_error: Array) -> int | None:
+def count_shared_inputs(connectivity: Array, std_error: Array, correlation: Array | None = None) -> int | None:
     """Inputs that many recorded units share, from their couplings; None with too few pairs to tell.
 
     Args:
         connectivity: (post, pre), of the recorded units.
         std_error: of the model, (post, pre).
+        correlation: of the errors of each receiver's couplings, (post or 1, pre, pre), where it is known.
     """
     z, pairs = z_scores(connectivity, std_error)
-    return count_inputs(z, pairs) if pairs.sum() >= FEWEST_PAIRS else None
+    return count_inputs(z, pairs, correlation=correlation) if pairs.sum() >= FEWEST_PAIRS else None
 
 
-def _doubts(raw_spread: float, n_inputs: int, null: EmpiricalNull) -> tuple[str, ...]:
+def _doubts(raw_spread: float, n_inputs: int, null: EmpiricalNull, share_edges: float | None) -> tuple[str, ...]:
+    if share_edges is not None:
+        return (
+            f"about {share_edges:.0%} of the pairs do not look like no edge, so that edges and no edges were fitted together; the bulk is "
+            f"{null.spread:.2f} times as wide as the standard errors say",
+        )
     notes = []
     if raw_spread > WIDE_SPREAD:
         if n_inputs:

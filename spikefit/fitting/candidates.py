@@ -20,7 +20,7 @@ from spikefit.fitting.outcome import Array
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import Blocks, choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.training import Trained
-from spikefit.fitting.uncertainty import connectivity_errors
+from spikefit.fitting.uncertainty import errors_of_fit
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import train_candidate
@@ -127,10 +127,11 @@ def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | N
     return out
 
 
-def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Array]:
-    """Couplings of a fit without hidden units summed over lags, and their standard errors; (post, pre) each."""
+def _couplings(problem: Problem, design: Design, fit: GLMFit) -> tuple[Array, Array, Array]:
+    """Couplings of a fit without hidden units summed over lags, (post, pre), their standard errors, and the errors' correlation."""
     settings, basis = problem.settings, problem.basis.to(design.device)
     ridge, free = weight_rules(problem, design, problem.ridge)
-    errors, _ = connectivity_errors(design, fit, basis, ridge=ridge, link=settings.link, free=free)
+    errors = errors_of_fit(design, fit, basis, ridge=ridge, link=settings.link, free=free, by_lag=False)
     filters = filters_from_weights(fit.weights[:, : design.n_couplings], basis.double())
-    return filters.sum(-1).cpu().numpy(), errors.cpu().numpy()
+    assert errors.correlation is not None
+    return filters.sum(-1).cpu().numpy(), errors.sums.cpu().numpy(), errors.correlation.cpu().numpy()

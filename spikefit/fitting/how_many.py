@@ -18,8 +18,9 @@ from spikefit.fitting.glm import GLMFit
 UNITS_PER_HIDDEN = 3  # fewer recorded units to a hidden one cannot tell several of them apart
 
 Array = NDArray[np.float64]
-# Couplings and their standard errors, (post, pre), to the number of shared inputs; None where it cannot be told.
-CountShared = Callable[[Array, Array], int | None]
+# Couplings and their standard errors, (post, pre), and the correlation of the errors of each receiver's, to the number of shared inputs; None
+# where it cannot be told.
+CountShared = Callable[[Array, Array, Array], int | None]
 
 
 def candidates_for(n_shared: int | None, n_units: int) -> tuple[int, ...]:

@@ -44,6 +44,7 @@ class FittedNetwork:
         long_lags: couplings at lags too long for a synapse, where they were asked for.
         covariate_std_error: of the covariates' weights and of their curves' points, (post, column + point); None where there are none.
         stability: how far other restarts agree with the hidden units, where there were some.
+        coupling_correlation: of the errors of each receiver's couplings, (post or 1, pre, pre), where they have errors.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
@@ -59,6 +60,7 @@ class FittedNetwork:
     h0_connectivity: Array | None = None
     filter_std_error: Array | None = None
     covariate_std_error: Array | None = None
+    coupling_correlation: Array | None = None
     judged: Judged | None = None
     surrogates: Surrogates | None = None
     surrogates_refused: str | None = None

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
+from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.moved_spikes import mover
@@ -30,6 +31,7 @@ from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.common_drive import CommonDrive
 from spikefit.models.coupling import history_features
 from spikefit.models.link import LINKS
+from spikefit.pieces import SURROGATES_PER_PIECE
 from spikefit.spreading import spread
 
 Array = NDArray[np.float64]
@@ -96,13 +98,41 @@ def fit_surrogates(
     n_steps, change = moved.steps_needed(draw(1))
     hooks.stage(f"refitting {n_surrogates} surrogates ({kind})", n_surrogates)
     refit = functools.partial(_refit, moved, draw, n_steps)
-    found = []
-    for z in spread(refit, range(2, 2 + n_surrogates), workers=problem.settings.workers):
-        found.append(z)
-        hooks.update(len(found))
-        if hooks.should_stop():
-            hooks.stop()
-    return Surrogates(kind, problem.settings.surrogates is not None, np.stack(found), n_steps, change)
+    every = range(2, 2 + n_surrogates)
+    pieces = [every[k : k + SURROGATES_PER_PIECE] for k in range(0, n_surrogates, SURROGATES_PER_PIECE)]
+
+    def refit_piece(piece: range) -> NDArray[np.float32]:
+        found = []
+        for z in spread(refit, piece, workers=problem.settings.workers):
+            found.append(z)
+            hooks.update(piece.start - every.start + len(found))
+            if hooks.should_stop():
+                hooks.stop()
+        return np.stack(found)
+
+    identity = problem.identity | {"surrogates": kind, "n_steps": str(n_steps)}
+    z = np.concatenate(hooks.spread("surrogates", kept(refit_piece, hooks, identity, problem.device), pieces))
+    return Surrogates(kind, problem.settings.surrogates is not None, z, n_steps, change)
+
+
+def kept(
+    function: Callable[[range], NDArray[np.float32]], hooks: Hooks, identity: dict[str, str], device: torch.device
+) -> Callable[[range], NDArray[np.float32]]:
+    """The function, with what it gave for each piece kept as a checkpoint, from which it is taken when a fit resumes."""
+    folder = hooks.checkpoints
+    if folder is None:
+        return function
+
+    def from_file_or_anew(piece: range) -> NDArray[np.float32]:
+        path = folder / f"surrogates-{piece.start}-{piece.stop}.safetensors"
+        if hooks.resume and path.exists():
+            z: NDArray[np.float32] = load_checkpoint(path, identity, device)[0]["z"].cpu().numpy()
+        else:
+            z = function(piece)
+            save_checkpoint(path, {"z": torch.from_numpy(z)}, {}, identity)
+        return z
+
+    return from_file_or_anew
 
 
 def _refit(moved: MovedResponses, draw: Callable[[int], Tensor], n_steps: int, which: int) -> NDArray[np.float32]:

@@ -33,8 +33,9 @@ def connectivity_errors(
     design: Design, fit: GLMFit, basis: Float[Tensor, "lag basis"], *, ridge: Ridge, link: str, free: Free = None
 ) -> tuple[Float[Tensor, "post pre"], str]:
     """Standard error of every filter's sum over lags, and how it was made; see `coupling_errors`."""
-    errors, how = _errors(design, fit, _projection(design, basis.double().sum(0, keepdim=True)), ridge, link, free)
-    return errors, how
+    errors = errors_of_fit(design, fit, basis, ridge=ridge, link=link, free=free, by_lag=False)
+    assert errors.how is not None
+    return errors.sums, errors.how
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +46,14 @@ class FitErrors:
         sums: of every filter's sum over lags.
         by_lag: of the single lags of every filter; None for populations too large to look at pair by pair.
         further: of weighted sums of the last features' weights; None where none were asked for.
+        correlation: of the errors of each receiver's sums, (post or 1, pre, pre); one for all receivers where they share their information.
         how: `information` or `shared information`, see `errors_of_fit`; None where there are none.
     """
 
     sums: Float[Tensor, "post pre"]
     by_lag: Float[Tensor, "post pre lag"] | None
     further: Float[Tensor, "post row"] | None
+    correlation: Float[Tensor, "own pre pre"] | None
     how: str | None
 
 
@@ -72,6 +75,7 @@ def errors_of_fit(
     link: str,
     free: Free = None,
     further: Float[Tensor, "row column"] | None = None,
+    by_lag: bool = True,
 ) -> FitErrors:
     """Standard errors of couplings, and of weighted sums of what stands behind them.
 
@@ -88,10 +92,11 @@ def errors_of_fit(
         further: weighted sums of the weights of the last features, as many as it has columns.
         free: which weights were fitted; None for all. What rests on none of them has no error: NaN. `shared information`
             takes the others for fitted too, which errs on the wide side.
+        by_lag: give the errors of single lags too.
     """
     n_units, n_lags = design.n_units, len(basis)
     rows = basis.double().sum(0, keepdim=True)
-    if n_units * n_lags <= MOST_SENDERS_AND_LAGS:
+    if by_lag and n_units * n_lags <= MOST_SENDERS_AND_LAGS:
         rows = torch.cat([rows, basis.double()])
     columns = _projection(design, rows)
     n_coupling_columns = columns.shape[1]
@@ -99,12 +104,13 @@ def errors_of_fit(
         added = columns.new_zeros(design.n_features, len(further))
         added[design.n_features - further.shape[1] :] = further.to(columns).T
         columns = torch.cat([columns, added], dim=1)
-    errors, how = _errors(design, fit, columns, ridge, link, free)
+    errors, correlation, how = _errors(design, fit, columns, ridge, link, free, slice(0, n_coupling_columns, len(rows)))
     by_row = errors[:, :n_coupling_columns].unflatten(1, (n_units, len(rows)))
     return FitErrors(
         sums=by_row[:, :, 0],
         by_lag=by_row[:, :, 1:] if len(rows) > 1 else None,
         further=None if further is None else errors[:, n_coupling_columns:],
+        correlation=correlation,
         how=how,
     )
 
@@ -118,15 +124,27 @@ def _projection(design: Design, rows: Float[Tensor, "row basis"]) -> Float[Tenso
     return columns
 
 
-def _errors(design: Design, fit: GLMFit, columns: Tensor, ridge: Ridge, link: str, free: Free) -> tuple[Tensor, str]:
-    """Standard errors of the weights' products with some columns; (unit, column)."""
+def _errors(
+    design: Design, fit: GLMFit, columns: Tensor, ridge: Ridge, link: str, free: Free, sums: slice
+) -> tuple[Tensor, Tensor, str]:
+    """Standard errors of the weights' products with some columns, (unit, column), and the correlation of those of the sums."""
     if float(design.n_units) * design.n_bins * design.n_features**2 <= MOST_MULTIPLICATIONS:
-        errors, how = _own_information(design, fit, columns, ridge, link, free), "information"
+        (errors, covariance), how = _own_information(design, fit, columns, ridge, link, free, sums), "information"
     else:
-        errors, how = _shared_information(design, fit, columns, ridge, link, free), "shared information"
+        errors, covariance = _shared_information(design, fit, columns, ridge, link, free, sums)
+        how = "shared information"
     if free is not None:
         errors[(free.double() @ columns.abs()) == 0] = torch.nan
-    return errors, how
+    return errors, _correlation(covariance), how
+
+
+def _correlation(covariance: Float[Tensor, "own pre pre"]) -> Float[Tensor, "own pre pre"]:
+    """Entries without a variance of their own go with no other."""
+    scale = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+    inverse = torch.where(scale > 0, 1 / scale.clamp(min=1e-300), 0.0)
+    correlation = covariance * inverse[:, :, None] * inverse[:, None, :]
+    correlation.diagonal(dim1=1, dim2=2).fill_(1.0)
+    return correlation
 
 
 def _weights(features: Tensor, fit: GLMFit, link: str) -> Tensor:
@@ -144,7 +162,9 @@ def _information(expected: Tensor, slope: Tensor, fit: GLMFit) -> Tensor:
     )
 
 
-def _own_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free) -> Tensor:
+def _own_information(
+    design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free, couplings: slice
+) -> tuple[Tensor, Tensor]:
     n_units, n_features = design.n_units, design.n_features
     information = torch.zeros(n_units, n_features + 1, n_features + 1, dtype=torch.float64, device=design.device)
     for features, _ in design.blocks():
@@ -155,21 +175,26 @@ def _own_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, li
     information.diagonal(dim1=1, dim2=2).add_(1e-9 * information.diagonal(dim1=1, dim2=2).amax(1, keepdim=True))
     padded = torch.cat([sums, torch.zeros_like(sums[:1])])
     # Unit by unit: all solutions at once would be larger than the matrices themselves.
-    variance = torch.stack(
-        [_variance(own, padded, None if free is None else free[u]) for u, own in enumerate(information)]
-    )
-    return variance.clamp(min=0).sqrt()
+    variance, covariance = [], []
+    for unit, own in enumerate(information):
+        of_all, of_couplings = _variance(own, padded, None if free is None else free[unit], couplings)
+        variance.append(of_all)
+        covariance.append(of_couplings)
+    return torch.stack(variance).clamp(min=0).sqrt(), torch.stack(covariance)
 
 
-def _variance(information: Tensor, columns: Tensor, free: Tensor | None) -> Tensor:
-    """Of one unit's products, from the information of its free weights and baseline."""
+def _variance(information: Tensor, columns: Tensor, free: Tensor | None, couplings: slice) -> tuple[Tensor, Tensor]:
+    """Of one unit's products, from the information of its free weights and baseline; and the covariance of some of them."""
     if free is not None:
         kept = torch.nn.functional.pad(free, (0, 1), value=True)
         information, columns = information[kept][:, kept], columns[kept]
-    return (torch.linalg.solve(information, columns) * columns).sum(0)
+    solved = torch.linalg.solve(information, columns)
+    return (solved * columns).sum(0), columns[:, couplings].T @ solved[:, couplings]
 
 
-def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free) -> Tensor:
+def _shared_information(
+    design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free, couplings: slice
+) -> tuple[Tensor, Tensor]:
     """Features of own history are no part of what units share; what rests on them has no error here: NaN."""
     own, everything = design.own_features, sums
     if own is not None:
@@ -187,7 +212,10 @@ def _shared_information(design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge,
     total = weight[:, None] / n_seen * design.n_bins  # information of the drive over the recording, (unit, 1)
     mean_ridge = ridge.mean(1, keepdim=True).clamp(min=1e-9) if isinstance(ridge, Tensor) else max(ridge, 1e-9)
     inverse = 1 / (total * values.clamp(min=0) + mean_ridge)
-    variance: Tensor = inverse @ (vectors.T @ sums).square()
+    rotated = vectors.T @ sums
+    variance: Tensor = inverse @ rotated.square()
+    on_couplings = rotated[:, couplings]
+    covariance = (on_couplings.T * inverse.mean(0)) @ on_couplings
     if free is not None and own is not None:
         variance[((free & own).double() @ everything.abs()) > 0] = torch.nan
-    return variance.sqrt()
+    return variance.sqrt(), covariance[None]

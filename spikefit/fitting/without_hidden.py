@@ -109,7 +109,7 @@ def _errors(problem: Problem, design: Design, fit: GLMFit) -> FitErrors:
     if problem.structure is not None and problem.structure.has_corners:
         unknown = torch.full((design.n_units, design.n_units), torch.nan, dtype=torch.float64)
         further = None if rows is None else torch.full((design.n_units, len(rows)), torch.nan, dtype=torch.float64)
-        return FitErrors(unknown, None, further, None)
+        return FitErrors(unknown, None, further, None, None)
     ridge, free = weight_rules(problem, design, problem.ridge)
     basis = problem.basis.to(design.device)
     return errors_of_fit(design, fit, basis, ridge=ridge, link=problem.settings.link, free=free, further=rows)
@@ -170,6 +170,7 @@ def glm_outcome(
         baseline=fit.baseline.cpu().numpy(),
         std_error=errors.sums.cpu().numpy(),
         filter_std_error=None if errors.by_lag is None else errors.by_lag.cpu().numpy(),
+        coupling_correlation=None if errors.correlation is None else errors.correlation.cpu().numpy(),
         covariate_std_error=None if errors.further is None else errors.further.cpu().numpy(),
         hidden_count=np.empty((0, 0)),
         hidden_bins=np.empty(0, dtype=np.int64),

@@ -237,18 +237,36 @@ def _texts_of_version_2(folder: Path) -> np.ndarray[Any, Any]:
     shape, chunks, filters = known["shape"], known["chunks"], known.get("filters")
     if len(shape) != 1 or filters not in ([{"id": "vlen-utf8"}], [{"id": "vlen-bytes"}]):
         return np.empty((0,), dtype=object)
-    cells: list[str | bytes] = []
+    cells: list[bytes] = []
     for k in range(math.ceil(shape[0] / chunks[0])):
         size = min(chunks[0], shape[0] - k * chunks[0])
         piece = folder / str(k)
         if not piece.is_file():
-            cells += [""] * size
+            cells += [b""] * size
             continue
         content = piece.read_bytes()
         if known.get("compressor") is not None:
             content = get_codec(known["compressor"]).decode(content)
-        cells += list(get_codec(filters[0]).decode(content))[:size]
+        cells += _texts_in(content, size)
     return np.array(cells, dtype=object)
+
+
+def _texts_in(content: Any, size: int) -> list[bytes]:
+    """Texts as the codecs `vlen-utf8` and `vlen-bytes` pack them: how many, then the length and the bytes of each.
+
+    Read here, because those codecs make room for as many as are claimed before they look.
+    """
+    packed = memoryview(content).cast("B")
+    if int.from_bytes(packed[:4], "little") < size:
+        raise ValueError("fewer texts than there should be")
+    found, at = [], 4
+    for _ in range(size):
+        length = int.from_bytes(packed[at : at + 4], "little")
+        if at + 4 + length > len(packed):
+            raise ValueError("texts longer than their piece")
+        found.append(bytes(packed[at + 4 : at + 4 + length]))
+        at += 4 + length
+    return found
 
 
 def _copy_array(values: np.ndarray[Any, Any], file: h5py.File, where: str) -> None:

@@ -98,6 +98,9 @@ METRICS_SCHEMA: dict[str, Any] = {
         },
         "null_centre": _number("centre of what no edge looks like, in standard errors"),
         "null_spread": _number("its spread, in standard errors; it counts as 1 where it is less"),
+        "null_share_edges": _number(
+            "share of pairs that do not look like no edge, where that was fitted because they are many"
+        ),
         "null_shape": _number("its shape: 2 for a normal law, less for heavier tails"),
         "ridge": _number("strength of the ridge penalty on couplings"),
         "ridge_path": {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from spikefit.diagnostics.empirical_null import EmpiricalNull, benjamini_hochberg, fit_null
+from spikefit.diagnostics.empirical_null import EmpiricalNull, benjamini_hochberg, fit_mixture, fit_null
 
 
 @pytest.mark.parametrize(("centre", "spread"), [(0.0, 1.0), (-1.2, 2.5)])
@@ -51,3 +51,15 @@ def test_the_spread_is_half_the_width_of_the_central_68_percent_whatever_the_sha
 def test_q_values_are_those_of_scipy() -> None:
     p = np.random.default_rng(3).random(200) ** 3
     np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p, method="bh"), rtol=1e-12)
+
+
+def test_a_mixture_tells_many_edges_from_the_bulk() -> None:
+    rng = np.random.default_rng(3)
+    is_edge = rng.random(4000) < 0.2
+    found = fit_mixture(np.where(is_edge, 6 * rng.standard_normal(4000), rng.standard_normal(4000)))
+    # Standard errors over 4000: share 0.008, spread of the bulk 0.02, spread of the edges 0.2; five of each.
+    assert abs(found.share - 0.2) < 0.04
+    assert abs(found.null.spread - 1) < 0.1
+    assert abs(found.edge_spread - 6) < 1
+    # The twin: without edges there is hardly any share.
+    assert fit_mixture(rng.standard_normal(4000)).share < 0.04

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import kstest
 
-from spikefit.diagnostics.shared_input import low_rank, shared_input
+from spikefit.diagnostics import shared_input as shared_input_module
+from spikefit.diagnostics.shared_input import beyond_errors, count_inputs, low_rank, shared_input
 
 N = 20
 PAIRS = ~np.eye(N, dtype=bool)
@@ -54,3 +56,46 @@ def test_the_answer_is_the_same_every_time_and_ignores_what_is_no_pair() -> None
     np.fill_diagonal(z, 1e6)
     again = shared_input(z, PAIRS)
     np.testing.assert_array_equal(first.part, again.part)
+
+
+def correlated_errors(seed: int, size: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """z-scores of nothing, the errors of every row going together in the same way; and their correlation."""
+    rng = np.random.default_rng(seed)
+    together = size * np.sign(rng.standard_normal(20)) * rng.uniform(0.5, 1.5, 20)
+    covariance = np.eye(20) + np.outer(together, together)
+    scale = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(scale, scale)
+    return rng.standard_normal((20, 20)) @ np.linalg.cholesky(correlation).T, correlation
+
+
+def test_errors_that_go_together_are_no_shared_input() -> None:
+    pairs = ~np.eye(20, dtype=bool)
+    taken_in = 0
+    for seed in range(6):
+        z, correlation = correlated_errors(seed, 1.0)
+        taken_in += count_inputs(z, pairs) > 0
+        known = count_inputs(z, pairs, correlation=correlation[None])
+        assert (known > 0) <= (beyond_errors(z, pairs, correlation[None]) <= 0.05)
+    assert taken_in >= 2  # without knowing the correlation they are taken for a shared input
+    # The twin: a shared input on top is found all the same.
+    loud = z + np.outer(np.linspace(1, 3, 20), np.linspace(3, 1, 20))
+    assert count_inputs(loud, pairs, correlation=correlation[None]) > 0
+
+
+def test_the_p_value_of_one_input_against_none_is_uniform_where_there_is_none() -> None:
+    pairs = ~np.eye(20, dtype=bool)
+    made = [correlated_errors(seed, 1.0) for seed in range(30)]
+    found = [beyond_errors(z, pairs, correlation[None]) for z, correlation in made]
+    assert kstest(found, "uniform").pvalue > 1e-4
+    # The twin: taken for independent, the same errors look like an input nearly always.
+    blind = [beyond_errors(z, pairs, np.eye(20)[None]) for z, _ in made[:10]]
+    assert max(blind) <= 0.05
+
+
+def test_many_units_have_the_same_largest_singular_value() -> None:
+    rng = np.random.default_rng(0)
+    z, pairs = rng.standard_normal((80, 80)), ~np.eye(80, dtype=bool)
+    held = np.where(pairs, np.clip(z, -3, 3), 0)
+    np.testing.assert_allclose(
+        shared_input_module._largest(z, pairs), np.linalg.svd(held, compute_uv=False)[0], rtol=1e-6
+    )

@@ -79,3 +79,23 @@ def test_too_few_pairs_are_an_answer() -> None:
         assert f"at least {FEWEST_PAIRS}" in test.notes[0]
     enough = judge_edges(rng.normal(size=(10, 10)), np.ones((10, 10)), level=0.9)
     assert np.isfinite(enough.q_value).sum() == FEWEST_PAIRS
+
+
+def test_many_edges_are_found_where_the_bulk_is_as_narrow_as_its_errors() -> None:
+    found, false = [], []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        edges = (rng.random((N, N)) < 0.2) & ~np.eye(N, dtype=bool)
+        sizes = rng.choice([-1, 1], (N, N)) * rng.uniform(4, 14, (N, N))
+        z = rng.standard_normal((N, N)) + edges * sizes
+        test = judge_edges(0.2 * z, np.full((N, N), 0.2), level=0.9)
+        called = test.q_value <= 0.05
+        found.append((called & edges).sum() / edges.sum())
+        false.append((called & ~edges).sum() / called.sum())
+        assert abs(test.metrics["null_share_edges"] - 0.2) < 0.1
+        assert "edges and no edges were fitted together" in test.notes[0]
+    assert np.mean(found) > 0.9
+    assert np.mean(false) < 0.1
+    # The twin: errors too small by half are not believed, and no mixture is fitted.
+    wide = judge_edges(2 * 0.2 * z, np.full((N, N), 0.2), level=0.9)
+    assert "null_share_edges" not in wide.metrics

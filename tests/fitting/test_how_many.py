@@ -54,7 +54,8 @@ def test_what_is_shared_decides_what_is_trained(counts: Counts) -> None:
     settings = fit_settings(Config().replace(hidden="auto", **SETTINGS))
     shapes = []
 
-    def two(couplings: np.ndarray, errors: np.ndarray) -> int:
+    def two(couplings: np.ndarray, errors: np.ndarray, correlation: np.ndarray) -> int:
+        assert correlation.shape[1:] == errors.shape
         shapes.append((couplings.shape, errors.shape))
         assert (errors > 0).all()
         return 2
@@ -68,7 +69,7 @@ def test_what_is_shared_decides_what_is_trained(counts: Counts) -> None:
     # One epoch of training predicts nothing, so none is kept, however many inputs are said to be shared.
     assert fit.n_hidden == 0
     assert "hidden units are not needed: the couplings show 2 shared inputs" in fit.metrics["hidden_choice"]
-    none = fit_network(counts, settings, device=torch.device("cpu"), count_shared=lambda z, e: 0)
+    none = fit_network(counts, settings, device=torch.device("cpu"), count_shared=lambda z, e, c: 0)
     assert "candidates" not in none.metrics
     np.testing.assert_array_equal(none.coupling_filters, fit.coupling_filters)
 

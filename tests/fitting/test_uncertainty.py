@@ -25,11 +25,17 @@ def make_design(counts: Counts) -> Design:
 
 
 def naive_errors(design: Design, fit: GLMFit, ridge: float, link: str) -> np.ndarray:
-    """Unit by unit: invert the information of weights and baseline, and project on each sender's sum over lags."""
+    """Standard errors of the sums over lags, (post, pre)."""
+    return np.sqrt(np.einsum("nii->ni", naive_covariance(design, fit, ridge, link)))
+
+
+def naive_covariance(design: Design, fit: GLMFit, ridge: float, link: str) -> np.ndarray:
+    """Unit by unit: invert the information of weights and baseline, and project on each sender's sum over lags; (post, pre, pre)."""
     features = torch.cat([f for f, _ in design.blocks()], dim=1).numpy()
     with_one = np.concatenate([features, np.ones((1, features.shape[1]))])
     sums = BASIS.numpy().sum(axis=0)
-    out = np.empty((design.n_units, design.n_units))
+    out = np.empty((design.n_units, design.n_units, design.n_units))
+    on_sums = np.kron(np.eye(design.n_units), sums[:, None])
     for post in range(design.n_units):
         drive = fit.weights[post].numpy() @ features + fit.baseline[post].item()
         share = 1 / (1 + np.exp(-drive))
@@ -41,9 +47,7 @@ def naive_errors(design: Design, fit: GLMFit, ridge: float, link: str) -> np.nda
         information = (with_one * (slope**2 / expected)) @ with_one.T
         information += np.diag([ridge] * len(features) + [0.0])
         covariance = np.linalg.inv(information)
-        for pre in range(design.n_units):
-            own = slice(pre * len(sums), (pre + 1) * len(sums))
-            out[post, pre] = np.sqrt(sums @ covariance[own, own] @ sums)
+        out[post] = on_sums.T @ covariance[:-1, :-1] @ on_sums
     return out
 
 
@@ -150,3 +154,22 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say() -> None:
         inside_half.append((off <= 0.5 * CI_SIGMAS * errors).double().mean().item())
     assert abs(np.mean(inside) - CI_LEVEL) < 0.06
     assert abs(np.mean(inside_half) - CI_LEVEL) > 0.06  # errors half as large would be seen
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_correlation_of_a_receivers_errors_is_that_of_the_inverse_information(
+    small_counts: Counts, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    design = make_design(small_counts)
+    # Without couplings every bin carries the same information, and what is shared is exact.
+    fit = fit_glm(design, ridge=1e9 if shared else 2.0)
+    if shared:
+        monkeypatch.setattr(uncertainty, "MOST_MULTIPLICATIONS", 0)
+    found = uncertainty.errors_of_fit(design, fit, BASIS, ridge=2.0, link="softplus").correlation.numpy()
+    covariance = naive_covariance(design, fit, 2.0, "softplus")
+    scale = np.sqrt(np.einsum("nii->ni", covariance))
+    expected = covariance / scale[:, :, None] / scale[:, None, :]
+    assert len(found) == (1 if shared else design.n_units)
+    np.testing.assert_allclose(np.broadcast_to(found, expected.shape), expected, atol=5e-3 if shared else 1e-6)
+    # The twin: senders do go together, so an identity would be seen.
+    assert np.abs(expected - np.eye(design.n_units)).max() > 0.02

@@ -14,6 +14,7 @@ import pickle
 import random
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -215,15 +216,19 @@ def run(first: int, n_cases: int, *, stop_after_s: float = float("inf")) -> tupl
         for name, _ in seeds:  # the first use of a library is slow, and is none of the damage's fault
             outcomes[_read(folder / name, name, failures, first)] += 1
         (folder / "ran").unlink(missing_ok=True)
+        faulthandler.register(signal.SIGVTALRM, chain=True)  # shows where, then ends the process as the signal would
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for number in range(first, first + n_cases):
             case = random.Random(number)
             name, content = case.choice(seeds)
             target = _damaged_copy(name, content, case, Path(scratch))
             print(f"case {number}: {name}", file=sys.stderr, flush=True)
-            faulthandler.dump_traceback_later(SECONDS_PER_CASE, exit=True)
+            # Of its own time; a machine that is busy with other work is no hang.
+            signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS_PER_CASE)
+            faulthandler.dump_traceback_later(12 * SECONDS_PER_CASE, exit=True)
             outcomes[_read(target, name, failures, number)] += 1
             faulthandler.cancel_dump_traceback_later()
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             done += 1
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             if (peak - before) * 1024 > EXTRA_BYTES:

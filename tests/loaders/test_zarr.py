@@ -128,6 +128,15 @@ def test_missing_and_damaged_pieces(tmp_path: Path) -> None:
         times.write_text(json.dumps(whole | change))
         with pytest.raises(RecordingError, match=words):
             read(path)
+    times.write_text(json.dumps(whole))
+    names = path / "units" / "unit_name" / "0"
+    texts = names.read_bytes()
+    for claimed in (b"\xff\xff\xff\x7f", b"\x01\0\0\0"):  # the codec itself would make room for 2e9 texts
+        names.write_bytes(claimed + texts[4:] if claimed[1] == 0 else texts[:4] + claimed + texts[8:])
+        with pytest.raises(RecordingError, match="cannot be read"):
+            read(path)
+    names.write_bytes(b"\xff\xff\xff\x7f" + texts[4:])
+    assert read(path).unit_ids == tuple(TRAINS)
     times.write_text("{")
     with pytest.raises(RecordingError, match="cannot be read"):
         read(path)

@@ -126,6 +126,34 @@ def test_scores_stand_beside_baselines(folder, invoke_pvae):
     assert "Poisson VAE" in invoke_pvae("score", folder / "out", folder / "one.nwb").stdout
 
 
+def test_a_covariate_of_the_recording_is_decoded_by_its_name(folder, session):
+    import dataclasses
+
+    from spikefit.covariates import Covariate, Samples
+    from spikefit.errors import UsageError
+
+    time_s = np.arange(0, 60, 0.05)
+    angle = np.rad2deg(2 * np.pi * time_s / 1.3)[:, None] % 360
+
+    def phase(values):
+        return Covariate("phase", time_s.size, ("phase",), "degrees", lambda: Samples(time_s, values))
+
+    held = phase(angle)
+    trains = dataclasses.replace(session("one"), covariates={"phase": held})
+    found = pvae_pipeline.score(folder / "out", trains, covariate="phase", with_baselines=False)
+    assert found["decoding_r2"]["pvae"] > 0.3
+    shifted = phase(np.random.default_rng(0).permutation(angle))
+    found = pvae_pipeline.score(
+        folder / "out",
+        dataclasses.replace(trains, covariates={"phase": shifted}),
+        covariate="phase",
+        with_baselines=False,
+    )
+    assert found["decoding_r2"]["pvae"] < 0.1
+    with pytest.raises(UsageError, match=r"no covariate of that name \(it holds phase\)"):
+        pvae_pipeline.score(folder / "out", trains, covariate="phas", with_baselines=False)
+
+
 def test_what_does_not_fit_the_model_is_refused_with_both_values(folder, invoke_pvae):
     def told(*args):
         done = invoke_pvae(*args)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import spikefit
-from spikefit.batching.shares import shares_of
+from spikefit.batching.shares import shares_of, stages_of
+from spikefit.config import Config
 from spikefit.errors import UsageError
 from spikefit.fitting.training import Training
 from spikefit.pieces import Share, ShareDone, one_by_one
@@ -42,13 +43,65 @@ def test_a_share_does_its_own_pieces_of_its_own_stage_from_the_largest_on():
 
 
 @pytest.mark.parametrize(
-    ("hidden", "n_shares"), [(3, 0), ([0], 0), ([0, 2], 0), ([0, 2, 4], 2), ([1, 2, 3], 3), ("auto", 3)]
+    ("settings", "stages"),
+    [
+        ({"hidden": 0}, []),
+        ({"hidden": 3}, []),
+        ({"hidden": [0, 2]}, []),
+        ({"hidden": [0, 2, 4]}, [("hidden", 2)]),
+        ({"hidden": [1, 2, 3]}, [("hidden", 3)]),
+        ({"hidden": "auto"}, [("hidden", 3)]),
+        ({"hidden": 0, "folds": 4}, []),
+        ({"hidden": 2, "folds": 4}, [("hidden", 1), ("fold", 4)]),
+        ({"hidden": 0, "significance": "shift", "surrogates": 101}, [("surrogates", 5)]),
+        ({"hidden": 0, "significance": "shift", "surrogates": 25}, []),
+        (
+            {"hidden": [0, 1, 2], "folds": 3, "significance": "jitter"},
+            [("hidden", 2), ("fold", 3), ("surrogates", 4)],
+        ),
+    ],
 )
-def test_what_falls_into_pieces(hidden, n_shares):
-    order = {"job": {"name": "a", "config": {"model": {"hidden": hidden}}}, "resume": False}
-    shares = shares_of(order)
-    assert [share["share"]["number"] for share in shares] == list(range(n_shares))
-    assert len({share["job"]["name"] for share in shares}) == n_shares
+def test_what_falls_into_pieces(settings, stages):
+    config = Config().replace(**settings).to_dict()
+    assert stages_of(config) == stages
+    shares = shares_of({"job": {"name": "a", "config": config}, "resume": False})
+    assert [[share["share"]["number"] for share in stage] for stage in shares] == [list(range(n)) for _, n in stages]
+    names = [share["job"]["name"] for stage in shares for share in stage]
+    assert len(set(names)) == len(names)
+    assert [{share["resume"] for share in stage} for stage in shares] == [{place > 0} for place in range(len(stages))]
+
+
+@pytest.mark.slow
+def test_folds_are_shared_too(sessions, here, tiny, tmp_path, differing):
+    paths = sessions("a")
+    settings = tiny | {"hidden": [0, 1], "folds": 2, "max_epochs": 1}
+    spikefit.infer(paths[0], tmp_path / "alone", **settings)
+    assert spikefit.batch(paths, tmp_path / "out", spread=True, **settings).exit_code == 0
+    assert [o["job"]["name"] for o in here] == ["a~hidden-1-of-1", "a~fold-1-of-2", "a~fold-2-of-2", "a"]
+    assert differing(tmp_path / "out" / "a", tmp_path / "alone") == []
+    assert not [path for path in (tmp_path / "out" / "a" / "checkpoints").rglob("*") if path.is_file()]
+
+
+def test_surrogates_are_shared_too(sessions, here, tiny, tmp_path, differing, monkeypatch):
+    import spikefit.fitting.surrogates as surrogates
+
+    paths = sessions("a")
+    settings = tiny | {"hidden": 0, "significance": "jitter", "surrogates": 60}
+    spikefit.infer(paths[0], tmp_path / "alone", **settings)
+    refits: list[int] = []
+    refit = surrogates._refit
+
+    def counted(*args):
+        refits.append(len(here))
+        return refit(*args)
+
+    monkeypatch.setattr(surrogates, "_refit", counted)
+    assert spikefit.batch(paths, tmp_path / "out", spread=True, **settings).exit_code == 0
+    assert [o["job"]["name"] for o in here] == [*(f"a~surrogates-{k}-of-3" for k in (1, 2, 3)), "a"]
+    assert differing(tmp_path / "out" / "a", tmp_path / "alone") == []
+    # Each is made once, by the shares.
+    assert [refits.count(order) for order in range(1, 5)] == [10, 25, 25, 0]
+    assert list((tmp_path / "out" / "a" / "checkpoints").iterdir()) == []
 
 
 def test_the_fit_made_from_shares_has_the_bits_of_one_made_alone(
@@ -111,7 +164,6 @@ def test_where_nothing_is_shared_the_shares_of_auto_leave_no_result(sessions, he
 
 def test_a_script_cannot_spread(sessions, tiny, tmp_path):
     from spikefit.batching.engines.slurm import prepare_script
-    from spikefit.config import Config
 
     with pytest.raises(UsageError, match="--spread submits the shares"):
         prepare_script(tmp_path / "out", [], Config().replace(spread=True), overwrite=False)
