@@ -6,6 +6,7 @@ shifted against one another in time, which leaves every unit as it was and no hi
 
     python benchmarks/hidden_drivers.py                    the table, all of it
     python benchmarks/hidden_drivers.py --seeds 0 --families categorical
+    python benchmarks/hidden_drivers.py --seeds 20 21 22 23 --families categorical --depths 0 1 --no-shifted
 
 Columns: gain of the held-out score over H = 0 in nats per bin with its standard error; correlation of each driver's
 true spikes with the posterior of the hidden unit matched to it (bins of 10 ms, no smoothing), median and least; average
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import statistics
 import time
 
@@ -70,14 +72,14 @@ def shifted(counts: Counts, seed: int) -> Counts:
     return dataclasses.replace(counts, counts=np.asfortranarray(np.stack(turned, axis=1)))
 
 
-def run(seed: int, family: str, *, shift: bool = False) -> dict[str, float]:
+def run(seed: int, family: str, *, shift: bool = False, depth: int = 0) -> dict[str, float]:
     """Fit one network and measure."""
     truth = network(seed)
     simulation = simulate(truth, duration_s=DURATION_S, seed=seed)
     counts = shifted(simulation.visible_counts, seed) if shift else simulation.visible_counts
     settings = {"bin": "10ms", "window": "100ms", "common_drive": "off", "device": "cpu"}
     began, cpu = time.perf_counter(), time.process_time()
-    fit = spikefit.POGLM(hidden=N_DRIVERS, family=family, **settings).fit(counts)
+    fit = spikefit.POGLM(hidden=N_DRIVERS, family=family, posterior_depth=depth, **settings).fit(counts)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
     without = spikefit.POGLM(hidden=0, **settings).fit(counts)
     correlations = driver_correlations(fit, simulation)
@@ -99,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--families", nargs="+", default=["poisson", "categorical"])
+    parser.add_argument("--depths", type=int, nargs="+", default=[0], help="convolutions in the posterior's read-out")
     parser.add_argument("--no-shifted", action="store_true", help="leave out the control")
     chosen = parser.parse_args()
     print(
@@ -106,14 +109,15 @@ def main() -> None:
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for shift in (False,) if chosen.no_shifted else (False, True):
-        for family in chosen.families:
+        for family, depth in itertools.product(chosen.families, chosen.depths):
+            name = family if not depth else f"{family}, depth {depth}"
             rows = []
             for seed in chosen.seeds:
-                row = run(seed, family, shift=shift)
+                row = run(seed, family, shift=shift, depth=depth)
                 rows.append(row)
-                print(_line("shifted" if shift else "as simulated", family, str(seed), row), flush=True)
+                print(_line("shifted" if shift else "as simulated", name, str(seed), row), flush=True)
             middle = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-            print(_line("shifted" if shift else "as simulated", family, "median", middle), flush=True)
+            print(_line("shifted" if shift else "as simulated", name, "median", middle), flush=True)
 
 
 def _line(kind: str, family: str, seed: str, row: dict[str, float]) -> str:

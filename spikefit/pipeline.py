@@ -52,6 +52,7 @@ def infer(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
+    together: bool = False,
     **settings: Any,
 ) -> Fit | list[Fit]:
     """Infer the connections between the neurons of a recording, or of each of several.
@@ -65,9 +66,9 @@ def infer(
         overwrite: replace results that `out` already holds.
         resume: go on from checkpoints that a stopped run left in `out`.
         progress: is told what is being done.
+        together: the processes that `torchrun` started share each fit, as those of `torchrun -m spikefit infer` do: all make the
+            same call, all return the fit, and the first alone writes and tells. Without it each fits what it is given.
         settings: single settings by the words of the command line (`bin="10ms"`, `hidden=2`).
-
-    Under `torchrun` the processes share each fit; all return it, the first alone writes and tells.
 
     Returns:
         One fit, or a list of them for a sequence.
@@ -82,14 +83,14 @@ def infer(
     origin = {**(origin or {}), **dict.fromkeys(settings, "argument")}
     progress = progress or SilentProgress()
     folders = _folders(items, None if out is None else Path(out))
-    first = (place_in_team() or (0, 1))[0] == 0
+    first = not together or (place_in_team() or (0, 1))[0] == 0
     if not first:
         progress = SilentProgress()
     fits = []
     with (
         claimed(folders if first else (), overwrite=overwrite, resume=resume),
         Stopper() as stopper,
-        _team(config) as device,
+        _team(config, together=together) as device,
     ):
         for item, folder in zip(items, folders, strict=True):
             if _any_requested(stopper):  # while the one before was written
@@ -109,12 +110,13 @@ def infer(
 
 
 @contextlib.contextmanager
-def _team(config: Config) -> Iterator[torch.device]:
-    """The device of this process, which joins the others where `torchrun` started several."""
+def _team(config: Config, *, together: bool) -> Iterator[torch.device]:
+    """The device of this process; together, it joins the others that `torchrun` started."""
     from spikefit.fitting.device import choose_device
     from spikefit.fitting.processes import joined
 
-    with joined(choose_device(config.run.device)) as device:
+    chosen = choose_device(config.run.device)
+    with joined(chosen) if together else contextlib.nullcontext(chosen) as device:
         yield device
 
 
@@ -154,7 +156,7 @@ def infer_share(
         claimed([folder], overwrite=overwrite, resume=resume),
         Stopper() as stopper,
         contextlib.suppress(ShareDone),
-        _team(config) as device,
+        _team(config, together=False) as device,
     ):
         _Job(recording, folder, config, {}, overwrite, resume, told, stopper, device, folder, share).run()
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spikefit.alignment import correlations
 from spikefit.plots.activity import DISPERSION, FANO, FANO_SIMULATED, RATE, RATE_SE
 from spikefit.results import Result
 from spikefit.simulate import LINK_FUNCTIONS, RUNAWAY_COUNT
@@ -23,6 +24,8 @@ from spikefit.spikes import Counts
 ResultT = TypeVar("ResultT", bound=Result)
 Array = NDArray[np.float64]
 
+# Correlations of the counts of two units over the same stretches, as recorded and in free runs.
+PAIR_CORRELATION, PAIR_CORRELATION_SIMULATED = "pair_correlation", "simulated_pair_correlation"
 RUN_S = 1.0
 MOST_RUNS, FEWEST_RUNS = 200, 10
 # Multiplications in all; a second or two of one core whatever the size of the network.
@@ -53,7 +56,8 @@ def with_simulated_rates(result: ResultT, counts: Counts, *, seed: int) -> Resul
 
     `simulated_rate_hz` is the mean over runs of `RUN_S` seconds that start from the recorded past at places spread evenly over
     the recording, and `simulated_rate_se_hz` its standard error over runs. `fano_factor` and `simulated_fano_factor` are variance
-    over mean of a unit's counts in those stretches, as recorded and in the runs. Runs that ran away are left out and counted in the
+    over mean of a unit's counts in those stretches, as recorded and in the runs; the diagnostics `pair_correlation` and
+    `simulated_pair_correlation` are the correlations of every two units' counts in them. Runs that ran away are left out and counted in the
     metrics (`simulated_runs`, `simulated_runaway`, `simulated_run_s`).
 
     Args:
@@ -79,11 +83,16 @@ def with_simulated_rates(result: ResultT, counts: Counts, *, seed: int) -> Resul
             f"run by itself from the recorded past, the fitted network runs away within {RUN_S:g} s in {runs.n_runaway} of "
             f"{runs.n_runs} runs: it is strongly recurrent, so do not simulate from it for long, and read its couplings with care",
         )
-    rows = result.units
+    rows, diagnostics = result.units, dict(result.diagnostics)
     if len(runs.rate_hz) >= FEWEST_RUNS:
         mean = runs.rate_hz.mean(axis=0)
         error = runs.rate_hz.std(axis=0, ddof=1) / np.sqrt(len(runs.rate_hz))
-        fano = fano_factor(_recorded(result, counts, starts[runs.kept], n_bins))
+        recorded = _recorded(result, counts, starts[runs.kept], n_bins)
+        fano = fano_factor(recorded)
+        diagnostics |= {
+            PAIR_CORRELATION: pair_correlations(recorded),
+            PAIR_CORRELATION_SIMULATED: pair_correlations(runs.rate_hz[:, result.visible]),
+        }
         simulated_fano = fano_factor(runs.rate_hz * n_bins * counts.bin_width_s)
         place = {unit: k for k, unit in enumerate(result.unit_id)}
 
@@ -97,7 +106,18 @@ def with_simulated_rates(result: ResultT, counts: Counts, *, seed: int) -> Resul
             dataclasses.replace(row, columns=with_rates(row.columns, place[row.id])) if row.kept else row
             for row in rows
         )
-    return dataclasses.replace(result, units=rows, metrics=metrics, warnings=warnings)
+    return dataclasses.replace(result, units=rows, metrics=metrics, warnings=warnings, diagnostics=diagnostics)
+
+
+def pair_correlations(counts: Array) -> Array:
+    """Correlation over stretches of the counts of every two units; NaN for a unit with itself and for constant ones.
+
+    Args:
+        counts: (stretch, unit).
+    """
+    found = correlations(counts.T, counts.T)
+    np.fill_diagonal(found, np.nan)
+    return found
 
 
 def fano_factor(counts: Array) -> Array:

@@ -56,7 +56,7 @@ LAYERS: list[set[str]] = [
     {"planning", "provenance", "stopping"},
     {"pipeline"},
     {"reopening"},
-    {"gradient_check", "recovery"},
+    {"baselines", "gradient_check", "recovery"},
     {"batching"},
     {"latent_files"},
     {"latent_scoring"},

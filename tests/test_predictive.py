@@ -8,6 +8,7 @@ from scipy import stats
 
 from spikefit.excerpt import liveliest_stretch, with_excerpt
 from spikefit.predictive import RATE, RATE_SE, free_runs, run_starts, with_simulated_rates
+from spikefit.report.pair_correlations import pair_correlations as pair_correlations_part
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
@@ -190,3 +191,30 @@ def test_an_excerpt_never_spans_a_gap_and_is_not_made_without_hidden_units():
     start_s, stop_s = liveliest_stretch(gapped)
     assert start_s >= 500 or stop_s <= 10.01
     assert liveliest_stretch(result_of([-2.0], np.zeros((1, 1, 2)))) is None
+
+
+def test_correlations_of_counts_are_those_of_the_stretches_and_of_the_runs():
+    """Units that follow one another in the recording but not in the fit: the runs lack their correlation.
+
+    Of independent counts one correlation in two million lies beyond five times one over the root of the number of stretches.
+    """
+    rng = np.random.default_rng(3)
+    course = np.repeat(rng.gamma(2.0, 0.5, 300), 100)
+    values = np.asfortranarray(rng.poisson(0.1 * course[:, None], (30_000, 3)).astype(np.uint8))
+    counts = Counts(values, WIDTH_S, np.array([0, 30_000]), np.zeros(1), ("u0", "u1", "u2"))
+    found = with_simulated_rates(result_of(np.full(3, -2.2), np.zeros((3, 3, 2))), counts, seed=0)
+    starts = run_starts(found, counts, 100)
+    stretches = np.array([values[start : start + 100].sum(axis=0) for start in starts])
+    off = ~np.eye(3, dtype=bool)
+    recorded, simulated = (found.diagnostics[key] for key in ("pair_correlation", "simulated_pair_correlation"))
+    np.testing.assert_allclose(recorded[off], np.corrcoef(stretches.T)[off], rtol=1e-9)
+    assert np.isnan(np.diag(recorded)).all()
+    bound = 5 / starts.size**0.5
+    assert np.abs(simulated[off]).max() < bound < recorded[off].min()
+    # The twin: a unit that strongly excites another is correlated with it in the runs.
+    filters = np.zeros((3, 3, 2))
+    filters[1, 0] = 3.0
+    coupled = with_simulated_rates(result_of(np.array([-1.0, -4.0, -2.0]), filters), counts, seed=0)
+    assert coupled.diagnostics["simulated_pair_correlation"][1, 0] > bound
+    assert "Counts of two units" in pair_correlations_part(found)
+    assert pair_correlations_part(result_of(np.full(3, -2.2), np.zeros((3, 3, 2)))) == ""

@@ -50,6 +50,16 @@ def main() -> None:
         counts = " | ".join(str(int((found & kind).sum())) for found in called.values())
         print(f"| {name} | {int(kind.sum())} | {counts} | {both} | {int((alone & kind).sum())} |")
     print()
+    print("| from | to | pairs | weight | q, all | q, sleep | q, wake |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    units = parts["all"].unit_id
+    anywhere = np.any(list(called.values()), axis=0)
+    order = np.argsort(np.where(anywhere, parts["all"].q_value, np.inf), axis=None)[: int(anywhere.sum())]
+    for post, pre in zip(*np.unravel_index(order, anywhere.shape), strict=True):
+        kind = next(name for name, pairs in kinds.items() if pairs[post, pre])
+        q = " | ".join(f"{fit.q_value[post, pre]:.2g}" for fit in parts.values())
+        print(f"| {units[pre]} | {units[post]} | {kind} | {parts['all'].connectivity[post, pre]:+.2f} | {q} |")
+    print()
     hd = kinds["head direction"]
     r = np.corrcoef(parts["sleep"].connectivity[hd], parts["wake"].connectivity[hd])[0, 1]
     print(f"correlation of head-direction couplings, sleep against wake: {r:.2f}")

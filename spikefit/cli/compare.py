@@ -11,6 +11,7 @@ import click
 
 from spikefit.cli.options import SpikefitCommand, json_option, overwrite_option, quiet_and_verbose
 from spikefit.cli.show import echo_table, plain_number, thousands
+from spikefit.errors import UsageError
 
 if TYPE_CHECKING:
     from spikefit.comparison import Comparison, LatentComparison
@@ -37,6 +38,16 @@ if TYPE_CHECKING:
     metavar="N",
     help="Take the N strongest pairs for edges instead.  [default: where there are no q-values, a tenth of all pairs, at most 100]",
 )
+@click.option(
+    "--baselines",
+    is_flag=True,
+    help="Put simpler methods (correlograms, GLM without hidden units, TSPE) beside one RESULT, on the recording it was made from.",
+)
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path),
+    help="With --baselines: the .truth.h5 file of a simulated recording; methods are scored against it.",
+)
 @overwrite_option
 @json_option("the comparison as one JSON object instead of tables")
 @quiet_and_verbose
@@ -45,6 +56,8 @@ def command(
     out: Path | None,
     q: float,
     top: int | None,
+    baselines: bool,
+    truth: Path | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -55,6 +68,11 @@ def command(
     sessions in which the same unit has the same id. Units are matched by id, hidden units by what they do. A folder that
     `spikefit pvae fit` left, or its latents.h5, puts its latents beside the hidden units of the others.
     """
+    if baselines:
+        _beside_baselines(results, q=q, truth=truth, out=out, top=top, as_json=as_json, quiet=quiet)
+        return
+    if truth is not None:
+        raise UsageError("--truth goes with --baselines.", hint="add --baselines, or leave --truth out")
     from spikefit.comparison import compare
 
     comparison = compare(*results, q=q, top=top)
@@ -67,6 +85,53 @@ def command(
         if out is not None:
             click.echo("")
             click.echo(f"{out / 'comparison.html'}: open it in a browser; the tables are beside it")
+
+
+def _beside_baselines(
+    results: tuple[Path, ...],
+    *,
+    q: float,
+    truth: Path | None,
+    out: Path | None,
+    top: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    if len(results) != 1:
+        raise UsageError(f"--baselines takes one RESULT, got {len(results)}.", hint="run it for each by itself")
+    if out is not None or top is not None:
+        raise UsageError(
+            "--baselines writes no folder and calls edges by q: --out and --top do not go with it.",
+            hint="pass --json and keep what it prints",
+        )
+    if not 0 < q < 1:
+        raise UsageError(f"--q must lie between 0 and 1, got {q:g}.", hint="pass --q 0.05, say")
+    from spikefit.baselines import baseline_table
+
+    table = baseline_table(results[0], truth=truth, q=q)
+    if as_json:
+        click.echo(json.dumps(table.to_dict(), indent=2, ensure_ascii=False))
+    elif not quiet:
+        known = truth is not None
+        heads = ("AUC", "AP", "false", "recall") if known else ()
+        echo_table(
+            ("method", "edges", "in fit, too", "rank r", *heads, "called by"),
+            [
+                (
+                    row.method,
+                    thousands(row.called),
+                    thousands(row.also_in_fit),
+                    plain_number(row.rank_correlation),
+                    *((plain_number(row.auc), plain_number(row.average_precision)) if known else ()),
+                    *((plain_number(row.false_share), plain_number(row.recall)) if known else ()),
+                    row.rule,
+                )
+                for row in table.rows
+            ],
+            numbers=tuple(range(1, 4 + len(heads))),
+        )
+        for note in table.notes:
+            click.echo(f"note: {note}")
 
 
 def _echo(comparison: Comparison) -> None:

@@ -100,6 +100,7 @@ def command(
             overwrite=overwrite,
             resume=resume,
             progress=progress,
+            together=True,
         )
     finally:
         progress.abandon()

@@ -227,7 +227,16 @@ SIGNS = ("excitatory", "inhibitory", "auto", "any")
 def _read_signs(value: Any) -> Any:
     if isinstance(value, str) and value.strip().lower() in SIGNS:
         value = {"all": value}  # one word speaks of all units
-    signs = _read_mapping(value) if value else {}
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(equals for _, equals, _ in pairs):
+            raise ValueError(
+                f"expected UNIT=SIGN pairs (ca3-*=excitatory,basket-1=inhibitory), or one sign for all; got {value!r}"
+            )
+        value = {name.strip(): sign for name, _, sign in pairs}
+    signs = value or {}
+    if not isinstance(signs, dict):
+        raise ValueError(f"expected units with their signs (u1: excitatory), got {value!r}")
     out = {}
     for name, sign in signs.items():
         word = str(sign).strip().lower()

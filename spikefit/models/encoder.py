@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikefit.models.coupling import future_features, history_features
+from spikefit.models.coupling import future_features, history_features, times_features
 from spikefit.models.depth import DeepReadout, margin
 from spikefit.models.hidden_draws import DrawHidden
 from spikefit.prob.protocol import Draws
@@ -95,7 +95,8 @@ class ForwardPosterior(nn.Module):
         """What the visible units say, before the softplus."""
         weights = torch.cat(self.readouts(), dim=-1)
         n_restarts, n_hidden, n_features = weights.shape
-        out: Tensor = (weights.reshape(-1, n_features) @ self.core(features)).unflatten(-2, (n_restarts, n_hidden))
+        product = times_features(weights.reshape(-1, n_features), self.core(features))
+        out = product.unflatten(-2, (n_restarts, n_hidden))
         if self.deep is not None:
             out = out + self.deep(features)
         return out + self.offset[..., None]
@@ -152,7 +153,9 @@ class ForwardBackwardPosterior(ForwardPosterior):
         n_lags = self.basis.shape[0]
         end = counts.shape[-1] - n_lags
         past = super().features(counts, history)
-        return torch.cat([past, counts[..., n_lags:end], future_features(counts[..., n_lags:], self.basis)], dim=-2)
+        parts = (past, counts[..., n_lags:end], future_features(counts[..., n_lags:], self.basis))
+        # Put together feature by feature, as they lie.
+        return torch.cat([part.transpose(0, 1) for part in parts]).transpose(0, 1)
 
     @staticmethod
     def n_features(n_visible: int, n_functions: int) -> int:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikefit.models.coupling import filters_from_weights, history_features
+from spikefit.models.coupling import filters_from_weights, history_features, times_features
 from spikefit.models.negative_binomial import LARGEST_DISPERSION, SMALLEST_DISPERSION
 from spikefit.models.own_history import may_use
 from spikefit.models.posteriors import POSTERIORS
@@ -142,7 +142,8 @@ class POGLMNetwork(nn.Module):
     ) -> Float[Tensor, "window restart unit bin"]:
         """Baseline, visible couplings and covariates: one product for all restarts, and none per draw."""
         n_restarts, n_units, n_features = self.visible_weights.shape
-        drive: Tensor = (self.visible_weights.reshape(-1, n_features) @ history).unflatten(-2, (n_restarts, n_units))
+        product = times_features(self.visible_weights.reshape(-1, n_features), history)
+        drive = product.unflatten(-2, (n_restarts, n_units))
         if self.covariate_weights is not None:
             assert covariates is not None
             flat = self.covariate_weights.reshape(-1, self.n_covariates)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from spikefit.plots.activity import simulated_rates
 from spikefit.report.numbers import number
+from spikefit.report.pair_correlations import pair_correlations
 from spikefit.report.scatter import scatter_chart
 from spikefit.report.summary import metric
 from spikefit.report.tables import Column, table_html
@@ -58,4 +59,5 @@ def simulated(result: Result, _table: NDArray[np.void]) -> Markup | None:
                 "<figure>{}<figcaption>{}</figcaption></figure><details><summary>As a table</summary>{}</details>"
             ).format(chart, caption, table)
         )
+    parts.append(pair_correlations(result))
     return Markup("").join(parts)

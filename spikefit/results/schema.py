@@ -112,6 +112,12 @@ ABOUT: dict[str, About] = {
     "diagnostics/h0_weight": About(
         PAIR, "drive per spike", "connectivity in the fit without hidden units, from the training bins; visible units"
     ),
+    "diagnostics/pair_correlation": About(
+        PAIR,
+        "1",
+        "correlation of the counts of two units over the stretches from which free runs of the fit start, as recorded; visible units",
+    ),
+    "diagnostics/simulated_pair_correlation": About(PAIR, "1", "the same in the free runs of the fit; visible units"),
     "diagnostics/hidden_likeness": About(
         "hidden, fit",
         "1",

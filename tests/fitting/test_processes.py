@@ -64,6 +64,17 @@ def test_alone_nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
         assert device == torch.device("cpu")
 
 
+def test_processes_share_a_fit_only_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script of torchrun's that gives each process recordings of its own must neither wait nor stay silent."""
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert place_in_team() == (1, 2)
+    simulate_to_file(tmp_path / "own.nwb", config=Config().replace(neurons=3, drivers=0, duration=20.0, bin="10ms"))
+    fit = infer(tmp_path / "own.nwb", tmp_path / "out", **{**SETTINGS, "hidden": 0})
+    assert (tmp_path / "out" / "connectivity.h5").exists()
+    assert fit.n_visible == 3
+
+
 def torchrun(*words: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "spikefit"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikefit.models.coupling import filters_from_weights, future_features, history_features
+from spikefit.models.coupling import BAND_BINS, filters_from_weights, future_features, history_features
 
 N_LAGS, N_BASIS, N_UNITS, N_BINS = 5, 3, 4, 23
 
@@ -97,3 +97,18 @@ def test_float32_features_keep_six_digits(features) -> None:
 def test_gradients_reach_the_counts(features) -> None:
     counts, basis = random_case(7)
     assert torch.autograd.gradcheck(lambda c: features(c, basis), counts.requires_grad_())
+
+
+@pytest.mark.parametrize("n_bins", [N_LAGS + 1, BAND_BINS + N_LAGS, 3 * BAND_BINS + N_LAGS + 7])
+@pytest.mark.parametrize(("features", "direction"), [(history_features, -1), (future_features, 1)])
+def test_long_stretches_are_those_of_the_loop_with_and_without_a_gradient(features, direction, n_bins: int) -> None:
+    generator = torch.Generator().manual_seed(n_bins)
+    counts = torch.poisson(torch.full((2, n_bins), 0.7, dtype=torch.float64), generator)
+    _, basis = random_case(4)
+    expected = loop_features(counts, basis, direction)
+    torch.testing.assert_close(features(counts, basis), expected, rtol=1e-13, atol=1e-13)
+    leaf = counts.clone().requires_grad_()
+    found = features(leaf, basis)
+    torch.testing.assert_close(found.detach(), expected, rtol=1e-13, atol=1e-13)
+    assert found.requires_grad
+    assert features(counts[:0], basis).shape == (0, n_bins - N_LAGS)

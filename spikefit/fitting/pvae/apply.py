@@ -44,11 +44,12 @@ def encode(model: PVAE, counts: Counts, *, present: Sequence[bool] | None = None
 
 @torch.no_grad()
 def predict(model: PVAE, counts: Counts, *, present: Sequence[bool] | None = None) -> NDArray[np.float32]:
-    """Expected value of every unit in every bin over the whole posterior; (bin, unit)."""
+    """Expected value of every unit in every bin over the whole posterior, corrected where it is not shown; (bin, unit)."""
     out = np.empty((counts.n_bins, model.shape.n_units), dtype=np.float32)
     for batch, start, n in _batches(model, counts):
         values, inside = parts(batch)
-        _put(out, mean_prediction(model, values, inside, _shown(present, values)), start, n)
+        shown = _shown(present, values)
+        _put(out, model.corrected(mean_prediction(model, values, inside, shown), shown), start, n)
     return out
 
 

@@ -20,6 +20,7 @@ from spikefit.fitting.pvae.folds import FoldRanges, cut_folds
 from spikefit.fitting.pvae.loop import LoopSettings, PvaeLoop
 from spikefit.fitting.pvae.settings import PvaeSettings
 from spikefit.fitting.pvae.training import PvaeTraining, TrainingState
+from spikefit.fitting.pvae.unseen import learn_unseen
 from spikefit.models.pvae.network import PVAE
 from spikefit.prob.estimators import get_estimator
 from spikefit.spikes import Counts
@@ -127,6 +128,7 @@ def fit_pvae(
             hooks.stop()
 
     training.run(on_epoch=on_epoch, checkpoint=checkpoint)
+    learn_unseen(training.loop.model, counts, ranges)
     state = training.state
     return FittedPvae(
         network=training.loop.model,

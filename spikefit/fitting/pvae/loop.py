@@ -45,6 +45,10 @@ class LoopSettings:
     unit_dropout: float
 
 
+# Counts, expected counts, and where the unit is hidden and the bin is scored; (window, unit, bin) each.
+HiddenGroup = tuple[Tensor, Tensor, Tensor]
+
+
 @dataclass(frozen=True)
 class Look:
     """How well the model does on some windows, in nats per bin.
@@ -229,21 +233,36 @@ def judge(model: PVAE, windows: LatentWindows) -> Look:
 
 def unseen_by_window(model: PVAE, windows: LatentWindows) -> Iterator[tuple[LatentBatch, Float[Tensor, " window"]]]:
     """Windows, and in each the log-likelihood of all units while they were hidden, in nats without the factorials."""
-    device, n_units = model.log_prior.device, model.shape.n_units
-    hiding = torch.Generator(device).manual_seed(JUDGE_SEED)
-    start = model.encoder.reach + model.decoder.reach
-    for batch in windows.batches(max(1, 4 * BATCH_BINS // max(1, windows.core))):
-        order = torch.rand(len(batch.counts), n_units, generator=hiding, device=device).argsort(1)
-        counts, inside = parts(batch)
-        values = counts[:, :, start : start + windows.core]
-        total = values.new_zeros(len(values))
-        for group in range(min(HIDDEN_GROUPS, n_units)):
-            hide = order % HIDDEN_GROUPS == group
-            expected = mean_prediction(model, counts, inside, (~hide).float())
+    for batch, groups in _with_hidden(model, windows):
+        total = batch.counts.new_zeros(len(batch.counts))
+        for values, expected, scored in groups:
             nats = torch.xlogy(values, expected) - expected
-            scored = hide[:, :, None] if batch.scored is None else hide[:, :, None] & batch.scored[:, None]
             total += (nats * scored).sum((1, 2))
         yield batch, total
+
+
+def hidden_in_turn(model: PVAE, windows: LatentWindows) -> Iterator[HiddenGroup]:
+    """What was counted, what was expected, and where a unit was hidden: every unit once in every window."""
+    for _, groups in _with_hidden(model, windows):
+        yield from groups
+
+
+def _with_hidden(model: PVAE, windows: LatentWindows) -> Iterator[tuple[LatentBatch, Iterator[HiddenGroup]]]:
+    hiding = torch.Generator(model.log_prior.device).manual_seed(JUDGE_SEED)
+    for batch in windows.batches(max(1, 4 * BATCH_BINS // max(1, windows.core))):
+        order = torch.rand(len(batch.counts), model.shape.n_units, generator=hiding, device=hiding.device).argsort(1)
+        yield batch, _groups(model, batch, order, windows.core)
+
+
+def _groups(model: PVAE, batch: LatentBatch, order: Tensor, core: int) -> Iterator[HiddenGroup]:
+    counts, inside = parts(batch)
+    start = model.encoder.reach + model.decoder.reach
+    values = counts[:, :, start : start + core]
+    for group in range(min(HIDDEN_GROUPS, model.shape.n_units)):
+        hide = order % HIDDEN_GROUPS == group
+        expected = mean_prediction(model, counts, inside, (~hide).float())
+        scored = hide[:, :, None] if batch.scored is None else hide[:, :, None] & batch.scored[:, None]
+        yield values, expected, scored.expand(values.shape)
 
 
 def mean_prediction(

@@ -81,7 +81,9 @@ def load_model(path: Path, device: torch.device) -> LatentModel:
         shape = Shape(**about["shape"])
         ones = torch.ones(shape.n_units)
         network = PVAE(shape, mean_count=ones, scale=ones, generator=torch.Generator().manual_seed(0))
-        network.load_state_dict(tensors)
+        # Models from before these were learnt have none, and go without correction.
+        own = network.state_dict()
+        network.load_state_dict({name: own[name] for name in ("unseen_gain", "unseen_offset")} | tensors)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as fault:
         raise ResultError(f"{file_path}: the model cannot be read ({fault}).", hint="fit it again") from fault
     return LatentModel(network.to(device), tuple(about["unit_ids"]), float(about["bin_width_s"]), about["config"])

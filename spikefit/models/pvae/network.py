@@ -68,6 +68,8 @@ class PVAE(nn.Module):
 
     mean_count: Tensor
     scale: Tensor
+    unseen_gain: Tensor
+    unseen_offset: Tensor
 
     def __init__(
         self,
@@ -82,6 +84,9 @@ class PVAE(nn.Module):
         self.shape = shape
         self.register_buffer("mean_count", mean_count.float().clone())
         self.register_buffer("scale", scale.float().clone())
+        # What corrects the rate of a unit that the encoder is not shown; learnt after training.
+        self.register_buffer("unseen_gain", torch.ones(shape.n_units))
+        self.register_buffer("unseen_offset", torch.zeros(shape.n_units))
         self.log_prior = nn.Parameter(torch.full((shape.n_latents,), prior_count).log())
         # One input more than units: whether a bin lies inside its segment.
         self.encoder = ENCODERS[shape.encoder](
@@ -163,6 +168,15 @@ class PVAE(nn.Module):
         """The units' drive, in bins that lose the decoder's reach on either side."""
         drive: Tensor = self.decoder(latents)
         return drive
+
+    def corrected(
+        self, value: Float[Tensor, "window unit bin"], present: Float[Tensor, "window unit"] | None
+    ) -> Float[Tensor, "window unit bin"]:
+        """Expected counts, those of units that are not shown corrected by their gain and offset."""
+        if present is None or not self.observation.whole_counts:
+            return value
+        unseen = torch.exp(self.unseen_offset[:, None] + self.unseen_gain[:, None] * value.log())
+        return torch.where(present[:, :, None] > 0, value, unseen.clamp(max=1e4))
 
     def expected_log_prob(
         self, expected: Float[Tensor, "window latent bin"], values: Float[Tensor, "window unit bin"]
