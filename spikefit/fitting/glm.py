@@ -48,12 +48,14 @@ class Spectrum:
     Attributes:
         scales: ascending; (feature,).
         rotation: in columns; (feature, feature).
-        own: covariances of each unit's own history, where that has features of its own; those are no part of the rest.
+        own: covariances of each unit's own history, where that has features of its own; those are no part of the two above.
+        whole: covariance of all features in their order, where own history has some; None where the two above tell it.
     """
 
     scales: Float[Tensor, " feature"]
     rotation: Float[Tensor, "feature feature"]
     own: Float[Tensor, "unit own own"] | None = None
+    whole: Float[Tensor, "all_features all_features"] | None = None
 
     @property
     def n_features(self) -> int:
@@ -195,6 +197,8 @@ class Solver:
     @functools.cached_property
     def gram(self) -> Float[Tensor, "feature feature"]:
         """Covariance of the features."""
+        if self.spectrum.whole is not None:
+            return self.spectrum.whole
         return (self.rotation * self.spectrum.scales) @ self.rotation.T
 
     def _prepare(self, spectrum: Spectrum | None) -> None:
@@ -207,9 +211,10 @@ class Solver:
             every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
             gram, n_seen = self.part.within_memory(lambda: self.part.gram(self.mean, every))
             add_up([gram, n_seen])
-            shared, own = self.parts.split(gram / n_seen)
+            whole = gram / n_seen
+            shared, own = self.parts.split(whole)
             scales, rotation = torch.linalg.eigh(shared)
-            spectrum = Spectrum(scales, rotation, own)
+            spectrum = Spectrum(scales, rotation, own, None if own is None else whole)
         self.spectrum, self.rotation, scales = spectrum, spectrum.rotation, spectrum.scales
         r = self.mean_count.clamp(min=0.5 / d.n_bins)
         self.start_drive = inverse_link(self.link_name, r)

@@ -117,9 +117,9 @@ def _shift(counts: Counts, n_lags: int) -> Move:
 def _trials(counts: Counts, segment_offsets: NDArray[np.int64]) -> Move:
     lengths = np.diff(segment_offsets)
     if len(lengths) < FEWEST_TRIALS:
-        found = "one stretch of time" if len(lengths) == 1 else f"{len(lengths)} stretches of time"
+        found = "is one stretch of time" if len(lengths) == 1 else f"are {len(lengths)} stretches of time"
         raise UsageError(
-            f"--significance trials: there are {found}, and fewer than {FEWEST_TRIALS} trials have too few orders to "
+            f"--significance trials: there {found}, and fewer than {FEWEST_TRIALS} trials have too few orders to "
             "compare with.",
             hint="name the trials with --epochs (`spikefit inspect` lists the epochs), or take --significance jitter",
         )

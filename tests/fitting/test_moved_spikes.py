@@ -81,8 +81,8 @@ def burst() -> NDArray[np.int64]:
         ("jitter", burst(), OFFSETS, "One long burst"),
         ("shift", counts()[:, :14], np.array([0, 14]), "leaves 4 places"),
         ("jitter", counts()[:, :9], np.array([0, 9]), "longest stretch of the recording has 9 bins"),
-        ("trials", counts(), np.array([0, 1200]), "one stretch of time"),
-        ("trials", counts(), OFFSETS, "2 stretches of time"),
+        ("trials", counts(), np.array([0, 1200]), "there is one stretch of time"),
+        ("trials", counts(), OFFSETS, "there are 2 stretches of time"),
         ("trials", counts(), np.array([0, 200, 400, 600, 800, 1200]), "from 200 to 400 bins long"),
     ],
 )

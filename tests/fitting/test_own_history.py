@@ -157,3 +157,19 @@ def test_a_result_scores_again_with_it() -> None:
     fit = spikefit.POGLM(bin="10ms", window="50ms", self_basis="raw", self_window="20ms", device="cpu").fit(counts)
     assert fit.score(counts)["nats_per_bin"] == pytest.approx(fit.metrics["elbo_per_bin"], rel=1e-6)
     assert (fit.coupling_filters[np.arange(3), np.arange(3), 2:] == 0).all()
+
+
+@pytest.mark.parametrize("rule", [{"group_lasso": 40.0}, {"dale": (("n00", "excitatory"),)}])
+def test_corners_go_with_own_functions(tiny_settings: Settings, rule: dict[str, object]) -> None:
+    """A group lasso or Dale's law acts on couplings; own history keeps its own functions, unpenalised by either."""
+    counts, own = refractory(4, duration_s=60.0)
+    fit = fit_network(counts, tiny_settings(**OWN, **rule, ridge=0.1), device=CPU)
+    assert fit.metrics["converged"]
+    filters = fit.coupling_filters[np.arange(4), np.arange(4)]
+    assert np.abs(filters.mean(0) - own).max() < 0.5
+    assert (filters[:, 3:] == 0).all()
+    if "dale" in rule:
+        assert (np.delete(fit.coupling_filters[:, 0], 0, axis=0) >= 0).all()
+    else:
+        norm = np.abs(fit.coupling_filters).sum(-1)
+        assert (norm[~np.eye(4, dtype=bool)] == 0).any()
