@@ -81,15 +81,20 @@ def _curve(result: Result, tried: list[dict[str, Any]]) -> Markup:
     if not np.isfinite(gain).all():
         return Markup("")
     band = (gain - error, gain + error) if np.isfinite(error).all() else None
+    shown = np.nan_to_num(error)
+    margin = 0.05 * float(np.ptp([*(gain - shown), *(gain + shown)])) or 1e-3
     chart = line_chart(
         [Line(x, gain, "", "heldout", band)],
         title="held-out gain by the number of hidden units",
         x_label="hidden units",
-        y_label=f"{_CHOSEN_BY[key]}, nats per bin",
-        size=(420, 240),
+        y_label="gain, nats per bin",
+        y_range=(float((gain - shown).min()) - margin, float((gain + shown).max()) + margin),
+        size=(640, 260),
         mark_x=float(result.n_hidden),
     )
-    caption = Markup("Gain and its standard error; the dashed line marks the number that was kept.")
+    caption = Markup("{} and its standard error; the dashed line marks the number that was kept.").format(
+        _CHOSEN_BY[key].capitalize()
+    )
     return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(chart, caption)
 
 
