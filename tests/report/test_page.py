@@ -116,7 +116,7 @@ def test_a_part_appears_when_its_data_are_there(make_result):
         *("summary", "matrix", "network", "edges", "filters"),
         *("covariates", "hidden", "training", "units", "provenance"),
     ]
-    bare = make_result(1, 0, history={}, metrics={}, provenance={}, config={}, warnings=())
+    bare = make_result(1, 0, history={}, metrics={}, provenance={}, config={}, warnings=(), covariates=None)
     assert Page(report_html(bare)).sections == ["summary", "units"]
     without = Page(report_html(make_result()))
     assert "network" not in without.sections
