@@ -121,7 +121,7 @@ def baseline_table(
     counts = reopen(fit, recording)
     methods, notes = methods_of(fit, counts, q=q)
     true = None if truth is None else _true_edges(fit, truth if isinstance(truth, Result) else load_result(truth))
-    rows = tuple(_row(method, methods[0], true) for method in methods)
+    rows = tuple(row_of(method, methods[0], true) for method in methods)
     return BaselineTable(fit.name, fit.unit_id[: fit.n_visible], methods, rows, notes)
 
 
@@ -208,7 +208,8 @@ def _true_edges(fit: Result, truth: Result) -> NDArray[np.bool_]:
     return true
 
 
-def _row(method: Method, fit: Method, true: NDArray[np.bool_] | None) -> MethodRow:
+def row_of(method: Method, fit: Method, true: NDArray[np.bool_] | None) -> MethodRow:
+    """The line of a method: how it agrees with the fit, and how right it is where the truth is known."""
     from scipy.stats import spearmanr
 
     off = ~np.eye(len(fit.strength), dtype=bool)

@@ -99,6 +99,7 @@ class RunRecord:
             "config_sha256": hashlib.sha256(settings.encode()).hexdigest(),
             "input": _input(self.recording),
             **covariate_files(self.config),
+            **pair_mask_file(self.config),
             **({"session": dict(session)} if session else {}),
             "started_utc": self._started,
             "finished_utc": _now(),
@@ -174,6 +175,14 @@ def covariate_files(config: Config) -> dict[str, Any]:
     files = {name: Path(place) for name, place in places.items() if place is not None}
     found = {name: {"path": str(path), **fingerprint(path)} for name, path in files.items() if path.is_file()}
     return {"covariate_files": found} if found else {}
+
+
+def pair_mask_file(config: Config) -> dict[str, Any]:
+    """The table of pairs that are known beforehand, under one key; nothing where there is none."""
+    if config.model.pair_mask is None:
+        return {}
+    path = Path(config.model.pair_mask)
+    return {"pair_mask_file": {"path": str(path), **fingerprint(path)}} if path.is_file() else {}
 
 
 def _input(recording: str | Path | SpikeTrains) -> dict[str, Any]:

@@ -65,8 +65,10 @@ class KnownResults:
 
 
 def _same_tables(result: Result) -> bool:
-    """Whether the tables that its covariates were read from are still what they were."""
-    for known in dict(result.provenance.get("covariate_files") or {}).values():
+    """Whether the tables beside the recording, of covariates and of known pairs, are still what they were."""
+    told = result.provenance
+    pairs = told.get("pair_mask_file")
+    for known in [*dict(told.get("covariate_files") or {}).values(), *([pairs] if pairs else [])]:
         try:
             if fingerprint(Path(known["path"]))["sha256"] != known["sha256"]:
                 return False

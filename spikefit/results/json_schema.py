@@ -210,6 +210,10 @@ PROVENANCE_SCHEMA: dict[str, Any] = {
             "description": "size and SHA-256 of each table from which a covariate of the fit was read, by its name",
             "additionalProperties": {"type": "object"},
         },
+        "pair_mask_file": {
+            "type": "object",
+            "description": "path, size and SHA-256 of the table of pairs that were known beforehand",
+        },
         "session": {
             "type": "object",
             "description": "what the recording says of its session: session_start_time (ISO), session_id, subject_id, …",

@@ -81,6 +81,20 @@ def test_a_batch_fits_again_where_a_table_has_changed(tmp_path: Path) -> None:
     assert not _same_tables(result)
 
 
+def test_a_batch_fits_again_where_the_table_of_pairs_has_changed(tmp_path: Path) -> None:
+    from spikefit.batching.known import _same_tables
+
+    session, _ = write(tmp_path)
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("pre_id,post_id,rule\na,b,forbidden\n", encoding="utf-8")
+    settings = {"bin": "20ms", "window": "40ms", "functions": 2, "t_start": 0, "t_stop": 20, "device": "cpu"}
+    spikefit.infer(session, tmp_path / "out", pair_mask=str(pairs), **settings)
+    result = spikefit.load_result(tmp_path / "out")
+    assert _same_tables(result)
+    pairs.write_text("pre_id,post_id,rule\na,c,forbidden\n", encoding="utf-8")
+    assert not _same_tables(result)
+
+
 def test_a_dry_run_tells_of_the_covariates(tmp_path: Path) -> None:
     session, table = write(tmp_path)
     config = spikefit.Config().replace(
