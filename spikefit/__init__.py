@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spikefit import config, errors, exporters, plots, prob, pvae, report, simulate
+    from spikefit import baselines, config, errors, exporters, plots, prob, pvae, report, simulate
     from spikefit.batching import batch
     from spikefit.comparison import compare
     from spikefit.config import Config
@@ -35,6 +35,7 @@ __all__ = [
     "SpikeTrains",
     "SpikefitError",
     "__version__",
+    "baselines",
     "batch",
     "bin",
     "compare",
@@ -70,7 +71,7 @@ _HOMES = {
     "read": "spikefit.loaders",
     "recover": "spikefit.recovery",
 }
-_SUBMODULES = frozenset({"config", "errors", "exporters", "plots", "prob", "pvae", "report", "simulate"})
+_SUBMODULES = frozenset({"baselines", "config", "errors", "exporters", "plots", "prob", "pvae", "report", "simulate"})
 
 
 def bin(trains: SpikeTrains, bin_width_s: float) -> Counts:

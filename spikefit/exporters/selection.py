@@ -122,6 +122,7 @@ def without_hidden(result: Result) -> Result:
         common_drive=None,
         covariates=None,
         excerpt=None,
+        diagnostics={key: value for key, value in result.diagnostics.items() if not key.startswith("hidden_")},
         parameters={},  # they belong to the model with the hidden units and can score nothing without them
         warnings=(*result.warnings, f"{result.n_hidden} hidden units were left out of this export"),
         **{key: getattr(result, key)[kept, kept] for key in pairs},

@@ -49,6 +49,7 @@ def test_without_hidden_units_the_visible_block_is_left(make_result):
     assert cut.result.unit_id == result.unit_id[:6]
     np.testing.assert_array_equal(cut.result.coupling_filters, result.coupling_filters[:6, :6])
     assert cut.result.hidden is None
+    assert set(result.diagnostics) - set(cut.result.diagnostics) == {"hidden_likeness"}
     assert len(cut.edges()) == 30
     assert "2 hidden units were left out" in cut.result.warnings[-1]
 

@@ -64,7 +64,8 @@ def build_result(
             "heldout_step": steps[::10],
             "heldout": -9.1 - np.exp(-steps[::10] / 9),
         },
-        "diagnostics": {"ks_curve": np.sort(rng.random((n_visible, 51)), axis=1)},
+        "diagnostics": {"ks_curve": np.sort(rng.random((n_visible, 51)), axis=1)}
+        | ({"hidden_likeness": np.random.default_rng(seed + 1).random((n_hidden, 2))} if n_hidden else {}),
         "metrics": {
             "heldout_nats_per_bin": -8.5,
             "heldout_bits_per_spike": 0.41,
