@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
         "progress",
         "units_of_time",
     },
-    {"covariate_columns", "covariates", "spreading"},
+    {"all_cores", "covariate_columns", "covariates"},
     {"spikes"},
     {"expressions"},
     {"config"},

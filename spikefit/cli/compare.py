@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 @click.option(
     "--baselines",
     is_flag=True,
-    help="Put simpler methods (correlograms, GLM without hidden units, TSPE) beside one RESULT, on the recording it was made from.",
+    help="Put simpler methods (correlograms, GLM without hidden units, TSPE) beside one RESULT, on the recording it was made from.  [default: off]",
 )
 @click.option(
     "--truth",
     type=click.Path(path_type=Path),
-    help="With --baselines: the .truth.h5 file of a simulated recording; methods are scored against it.",
+    help="With --baselines: the .truth.h5 file of a simulated recording; methods are scored against it.  [default: none]",
 )
 @overwrite_option
 @json_option("the comparison as one JSON object instead of tables")

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
+from spikefit.config.command_sections import BatchConfig, SimulateConfig, SlurmConfig
 from spikefit.config.cross_checks import JOB_SECTIONS
 from spikefit.config.faults import Fault
 from spikefit.config.keys import Key, all_keys, keys_of
 from spikefit.config.resolve import ResolvedConfig, resolve_config, resolve_with_faults
 from spikefit.config.sections import (
-    BatchConfig,
     ChecksConfig,
     Config,
     FitConfig,
@@ -18,8 +18,6 @@ from spikefit.config.sections import (
     ModelConfig,
     RecordingConfig,
     RunConfig,
-    SimulateConfig,
-    SlurmConfig,
 )
 from spikefit.config.writing import commented_yaml, config_schema, reference_page
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 
 from spikefit.config.kinds import Hint
-from spikefit.config.sections import Config, Section
+from spikefit.config.section import Section
+from spikefit.config.sections import Config
 
 ENVIRONMENT_PREFIX = "SPIKEFIT_"
 

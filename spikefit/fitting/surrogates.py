@@ -21,6 +21,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.all_cores import on_all_cores
 from spikefit.errors import UsageError
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
@@ -32,7 +33,6 @@ from spikefit.models.common_drive import CommonDrive
 from spikefit.models.coupling import history_features
 from spikefit.models.link import LINKS
 from spikefit.pieces import SURROGATES_PER_PIECE
-from spikefit.spreading import spread
 
 Array = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def fit_surrogates(
 
     def refit_piece(piece: range) -> NDArray[np.float32]:
         found = []
-        for z in spread(refit, piece, workers=problem.settings.workers):
+        for z in on_all_cores(refit, piece, workers=problem.settings.workers):
             found.append(z)
             hooks.update(piece.start - every.start + len(found))
             if hooks.should_stop():

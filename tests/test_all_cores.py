@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from spikefit.spreading import spread
+from spikefit.all_cores import on_all_cores
 
 
 def test_results_come_in_order_whoever_is_first() -> None:
@@ -17,8 +17,8 @@ def test_results_come_in_order_whoever_is_first() -> None:
 
     expected = [k * k for k in range(20)]
     for workers in (1, 2, 5):
-        assert list(spread(slow_for_even, range(20), workers=workers)) == expected
-    assert list(spread(slow_for_even, range(3))) == [0, 1, 4]
+        assert list(on_all_cores(slow_for_even, range(20), workers=workers)) == expected
+    assert list(on_all_cores(slow_for_even, range(3))) == [0, 1, 4]
 
 
 def test_several_work_at_a_time() -> None:
@@ -28,7 +28,7 @@ def test_several_work_at_a_time() -> None:
         meeting.wait()  # passes only when three are there together
         return k
 
-    assert list(spread(meet, range(3), workers=3)) == [0, 1, 2]
+    assert list(on_all_cores(meet, range(3), workers=3)) == [0, 1, 2]
 
 
 def test_a_fault_ends_the_work_where_it_would_have_come() -> None:
@@ -40,7 +40,7 @@ def test_a_fault_ends_the_work_where_it_would_have_come() -> None:
             raise ValueError("three")
         return k
 
-    results = spread(fail_at_three, range(1000), workers=2)
+    results = on_all_cores(fail_at_three, range(1000), workers=2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)
@@ -55,7 +55,7 @@ def test_items_are_taken_as_they_are_needed() -> None:
             taken.append(k)
             yield k
 
-    results = spread(lambda k: k, items(), workers=2)  # type: ignore[arg-type, var-annotated]
+    results = on_all_cores(lambda k: k, items(), workers=2)  # type: ignore[arg-type, var-annotated]
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert len(taken) <= 6
@@ -63,5 +63,5 @@ def test_items_are_taken_as_they_are_needed() -> None:
 
 def test_the_environment_limits_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    names = set(spread(lambda k: threading.current_thread().name, range(5)))
+    names = set(on_all_cores(lambda k: threading.current_thread().name, range(5)))
     assert names == {threading.current_thread().name}

@@ -1,6 +1,6 @@
 """The same work on many things, on all cores of this computer.
 
-    for result in spread(function, items): …
+    for result in on_all_cores(function, items): …
 
 Threads, not processes: the work is torch and numpy, which leave the interpreter free while they compute, and all of it may read
 one large array without a copy. Results come in the order of the items, whoever makes them, so nothing depends on the number of workers
@@ -25,7 +25,9 @@ Made = TypeVar("Made")
 AHEAD = 2  # items handed out per worker: enough to keep it busy, and little to throw away on a stop
 
 
-def spread(function: Callable[[Item], Made], items: Iterable[Item], *, workers: int | None = None) -> Iterator[Made]:
+def on_all_cores(
+    function: Callable[[Item], Made], items: Iterable[Item], *, workers: int | None = None
+) -> Iterator[Made]:
     """Apply a function to every item, several at a time, and give the results in order.
 
     Each worker computes with one torch thread. A fault in `function` is raised where its result would have come, and
@@ -43,7 +45,7 @@ def spread(function: Callable[[Item], Made], items: Iterable[Item], *, workers: 
         return
     waiting: deque[Future[Made]] = deque()
     source = iter(items)
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="spread", initializer=_one_torch_thread)
+    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="all-cores", initializer=_one_torch_thread)
     try:
         waiting.extend(pool.submit(function, item) for item in itertools.islice(source, AHEAD * n_workers))
         while waiting:
