@@ -33,6 +33,7 @@ EXTRAS = (
     ("aiohttp", "spikefit[remote]", "recordings at https:// addresses"),
     ("s3fs", "s3fs", "recordings at s3:// addresses"),
     ("zarr", "spikefit[zarr]", "NWB in a Zarr folder"),
+    ("elephant", "spikefit[baselines]", "TSPE beside a fit, in `spikefit compare --baselines`"),
     ("elephant", "spikefit[gpfa]", "GPFA beside the other baselines of a latent model"),
     ("sklearn", "scikit-learn", "the reference fits of the benchmarks"),
 )
