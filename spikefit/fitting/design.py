@@ -192,10 +192,11 @@ class Design:
         size = self.n_features
         total, n_seen = torch.zeros(size, size, dtype=torch.float64, device=self.device), 0
         left, middle = torch.zeros(size, dtype=torch.float64, device=self.device), centre.to(self.dtype)[:, None]
-        for (features, _), (products, *_rest) in zip(self.blocks(every), self.spikes(every), strict=True):
+        of_spikes = itertools.repeat(None) if self._bands is None else (products for products, *_ in self.spikes(every))
+        for (features, _), products in zip(self.blocks(every), of_spikes, strict=False):
             # Centred before the product: μμᵀ subtracted afterwards would cost float32 its digits.
             centred = features - middle
-            if self._bands is None:
+            if products is None:
                 total += centred @ centred.T
             else:
                 total += products.against(centred)

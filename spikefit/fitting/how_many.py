@@ -40,7 +40,8 @@ def overfit_nats(fit: GLMFit, n_train: int) -> float:
     """What estimating its parameters costs a fit at the optimum, in nats per new bin: parameters / (2 · bins).
 
     Hidden units are trained with noisy steps that stop early and so pay less of it. A gain smaller than this can come
-    from there alone, and is not counted for them.
+    from there alone, and is not counted for them. A weight that is held at zero, or was taken out by a penalty, is exactly
+    zero and no parameter.
 
     Args:
         fit: without hidden units.
@@ -48,7 +49,7 @@ def overfit_nats(fit: GLMFit, n_train: int) -> float:
 
     Source: Akaike, "A new look at the statistical model identification" (IEEE Trans Automat Contr 1974).
     """
-    return (fit.weights.numel() + fit.baseline.numel()) / (2 * max(1, n_train))
+    return (int(fit.weights.count_nonzero()) + fit.baseline.numel()) / (2 * max(1, n_train))
 
 
 def say_auto(n_shared: int | None, chosen: int, tried: tuple[int, ...]) -> str:

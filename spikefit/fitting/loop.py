@@ -145,8 +145,8 @@ class Loop:
             total += self.add_gradients(which, seed)
             self.optimizer.step()
             self._hold_signs()
+            self.model.hold_own_functions()  # before a pair is shrunk: what it may not use is no part of its size
             self._hold_structure()
-            self.model.hold_own_functions()
             n_scored += self.windows.n_scored(which)
         return total / n_scored
 

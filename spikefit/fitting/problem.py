@@ -61,8 +61,7 @@ class FitSettings:
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
     fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
     where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
-    (None: all cores).
-    fit without them, and `hidden` is (0,). `memory_limit` is in bytes, None where it shall follow from what is free; it
+    (None: all cores). `memory_limit` is in bytes, None where it shall follow from what is free; it
     changes no number.
     """
 

@@ -129,7 +129,8 @@ def kept(
             z: NDArray[np.float32] = load_checkpoint(path, identity, device)[0]["z"].cpu().numpy()
         else:
             z = function(piece)
-            save_checkpoint(path, {"z": torch.from_numpy(z)}, {}, identity)
+            if hooks.keeps_checkpoints:
+                save_checkpoint(path, {"z": torch.from_numpy(z)}, {}, identity)
         return z
 
     return from_file_or_anew

@@ -22,6 +22,7 @@ from spikefit.fitting.surrogates import Surrogates, fit_surrogates
 from spikefit.fitting.uncertainty import FitErrors, errors_of_fit
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.coupling import filters_from_weights
+from spikefit.models.negative_binomial import rising
 
 MOST_DISPERSION_ROUNDS = 6
 SAME_DISPERSION = 0.02  # in its logarithm, from one round to the next; its own standard error is far larger
@@ -163,7 +164,7 @@ def glm_outcome(
         parameters["covariate_weights"] = fit.weights[:, -problem.n_covariates :].cpu().numpy()
     if fit.dispersion is not None:
         parameters["dispersion"] = fit.dispersion.cpu().numpy()
-    objective = np.array(fit.objective) / n_bins - problem.factorials_per_bin
+    objective = (np.array(fit.objective) + _left_out(problem, fit)) / n_bins - problem.factorials_per_bin
     return FittedNetwork(
         parameters=parameters,
         coupling_filters=filters,
@@ -181,6 +182,19 @@ def glm_outcome(
         surrogates_refused=refused,
         long_lags=fit_long_lags(problem, design, fit, hooks) if settings.long_lags else None,
     )
+
+
+def _left_out(problem: Problem, fit: GLMFit) -> float:
+    """Σ log(1 + jα) over j < x of all counts x: the dispersion is held while the solver runs, which so leaves it out."""
+    if fit.dispersion is None:
+        return 0.0
+    alpha, total = fit.dispersion.cpu(), 0.0
+    for start, stop in problem.split.everything.tolist():
+        here = problem.counts[:, start:stop].cpu()
+        unit, bin_ = here.nonzero(as_tuple=True)
+        count = here[unit, bin_].long()
+        total += float(rising(alpha, int(count.max()) if len(count) else 0)[unit, count].sum())
+    return total
 
 
 def _surrogates(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -> tuple[Surrogates | None, str | None]:

@@ -57,6 +57,19 @@ def test_long_ranges_are_cut_and_short_ones_pooled() -> None:
     assert sparse.n_blocks >= 50  # a third of the bins is scored: pooling would make features that nobody wants
 
 
+def test_the_gram_matrix_makes_every_block_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    design, _, _ = random_design([3 * design_module.BLOCK_BINS])
+    made = []
+
+    def counted(*args: torch.Tensor) -> torch.Tensor:
+        made.append(args)
+        return history_features(*args)
+
+    monkeypatch.setattr(design_module, "history_features", counted)
+    design.gram(design.feature_sums() / design.n_bins, 1)
+    assert len(made) == design.n_blocks == 3
+
+
 def test_a_spike_before_a_gap_is_no_history_behind_it() -> None:
     design, counts, bins = random_design([50, 50])
     counts[:, 44:50] += 3

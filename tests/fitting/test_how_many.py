@@ -74,6 +74,15 @@ def test_what_is_shared_decides_what_is_trained(counts: Counts) -> None:
     np.testing.assert_array_equal(none.coupling_filters, fit.coupling_filters)
 
 
+def test_the_bar_counts_the_parameters_that_there_are(counts: Counts) -> None:
+    """What a unit may not use, functions for others' own history or a pair taken out by a penalty, costs nothing to estimate."""
+    own = {"self_basis": "raw", "self_functions": 3, "self_window": "30ms"}
+    settings = fit_settings(Config().replace(hidden="auto", **SETTINGS, **own))
+    metrics = fit_network(counts, settings, device=torch.device("cpu"), count_shared=lambda z, e, c: 0).metrics
+    n_parameters = 10 * (9 * 2 + 3 + 4 + 1)  # couplings of the others, own functions, common drive, baseline
+    assert metrics["hidden_bar_nats_per_bin"] == n_parameters / (2 * metrics["n_train_bins"])
+
+
 def test_auto_is_a_setting_of_every_fit(counts: Counts) -> None:
     fit = spikefit.POGLM(hidden="auto", device="cpu", threads=1, **SETTINGS).fit(counts)
     assert fit.metrics["hidden_auto"] is True

@@ -191,3 +191,10 @@ def test_a_result_says_so_scores_again_and_runs_free_with_it() -> None:
 def test_the_exact_estimator_is_for_poisson_counts() -> None:
     with pytest.raises(ConfigError, match="with negative-binomial ones take eat-cubic, gsm or score"):
         spikefit.Config().replace(estimator="exact", count_law="negative-binomial", hidden=1)
+
+
+@pytest.mark.parametrize("count_law", ["poisson", "negative-binomial"])
+def test_the_course_of_a_fit_ends_at_its_likelihood(tiny_settings: Settings, count_law: str) -> None:
+    """In nats per bin, as the likelihood itself; hardly any penalty stands between the two."""
+    fit = fit_network(scattered(0), tiny_settings(count_law=count_law, ridge=1e-6), device=CPU)
+    assert fit.history["objective"][-1] == pytest.approx(fit.metrics["elbo_per_bin"], abs=1e-4)

@@ -15,10 +15,14 @@ from spikefit.errors import ConfigError
 from spikefit.fitting import uncertainty
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.loop import Loop, LoopSettings
 from spikefit.fitting.problem import FitSettings, Hooks, pose_problem
+from spikefit.fitting.structure import Structure
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.without_hidden import fit_observed
 from spikefit.models.own_history import joined_basis, may_use
+from spikefit.models.poglm import POGLMNetwork
+from spikefit.prob import get_estimator
 from spikefit.simulate import random_network, simulate
 from spikefit.spikes import Counts
 
@@ -173,3 +177,34 @@ def test_corners_go_with_own_functions(tiny_settings: Settings, rule: dict[str, 
     else:
         norm = np.abs(fit.coupling_filters).sum(-1)
         assert (norm[~np.eye(4, dtype=bool)] == 0).any()
+
+
+def trained_under_group_lasso(counts: Counts, settings: FitSettings, slope_of_others: float) -> torch.Tensor:
+    """Couplings between recorded units after some epochs, the slopes of functions that a pair may not use being multiplied."""
+    problem = pose_problem(counts, settings, CPU)
+    model = POGLMNetwork(4, 1, problem.basis, link="softplus", n_coupling_functions=problem.n_coupling_functions)
+    mask = may_use(5, range(4), problem.basis.shape[1], problem.n_coupling_functions)
+    model.visible_weights.register_hook(lambda slope: torch.where(mask, slope, slope_of_others * slope))
+    loop = Loop(
+        model,
+        problem.windows(problem.split.everything, 100),
+        estimator=get_estimator("eat-cubic"),
+        settings=LoopSettings(0.02, 1, 1.0, 8, structure=Structure.of(counts.unit_ids, group_lasso=120.0)),
+        generator=torch.Generator().manual_seed(0),
+        shuffle=torch.Generator().manual_seed(0),
+        name_unit=str,
+    )
+    for _ in range(5):
+        loop.epoch(1.0, 1.0)
+    return model.visible_weights.detach()[0, :4].unflatten(1, (4, -1))
+
+
+def test_a_group_lasso_in_training_does_not_look_at_functions_that_a_pair_may_not_use(tiny_settings: Settings) -> None:
+    """They are not in the model, so their slopes must not decide whether the pair is taken out."""
+    counts, _ = refractory(4, duration_s=20.0)
+    settings = tiny_settings(**OWN)
+    found, other = (trained_under_group_lasso(counts, settings, slope) for slope in (1.0, 100.0))
+    torch.testing.assert_close(found, other, rtol=1e-4, atol=1e-6)
+    off = found.norm(dim=2)[~torch.eye(4, dtype=torch.bool)]
+    assert (off == 0).any()
+    assert (off > 0).any()

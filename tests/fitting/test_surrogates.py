@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,3 +157,11 @@ def test_a_recording_of_few_units_whose_timing_cannot_be_broken_says_why() -> No
     assert any("One long burst" in note for note in fit.warnings)
     with pytest.raises(spikefit.SpikefitError, match="One long burst"):
         spikefit.POGLM(window="50ms", functions=2, significance="shift", device="cpu").fit(recording)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_of_several_processes_one_keeps_the_pieces(tmp_path: Path, keeps: bool) -> None:
+    hooks = Hooks(checkpoints=tmp_path, keeps_checkpoints=keeps)
+    done = surrogates.kept(lambda piece: np.ones((len(piece), 2, 2), np.float32), hooks, {}, torch.device("cpu"))
+    assert done(range(2, 5)).shape == (3, 2, 2)
+    assert len(list(tmp_path.iterdir())) == keeps
