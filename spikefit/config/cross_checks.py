@@ -60,6 +60,14 @@ def contradictions(config: Config) -> list[Contradiction]:
                 f"({format_time(bin_width_s)}) and reach no further back than couplings do ({format_time(window_s)})",
             )
         )
+    if config.model.family == "poisson" and config.model.max_count != 1:
+        found.append(
+            Contradiction(
+                ("max_count", "family"),
+                f"a poisson posterior has no largest count, and max_count is {config.model.max_count}; leave it away, or take the "
+                "family categorical",
+            )
+        )
     estimator, draws = config.gradient.estimator, config.gradient.draws
     if estimator == "score" and draws < 2:
         found.append(
