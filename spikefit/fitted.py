@@ -275,6 +275,11 @@ def _identifiability(
         pairs["shared_z"] = found.shared_z(visible, std_error, ci_low, ci_high, p_value)
     if network.h0_connectivity is not None:
         pairs["h0_weight"] = network.h0_connectivity
+    if network.curvature is not None and network.variance_inflation is not None:
+        pairs |= {"curvature": network.curvature, "variance_inflation": network.variance_inflation}
+    restarts = network.restart_connectivity
+    if restarts is not None:
+        pairs["restart_sd"], pairs["restart_agreement"] = found.agreement_of_restarts(visible, restarts)
     everything = connectivity.copy()
     common = _common_drive(network, counts.bin_width_s)
     if common is not None:  # a spike of any recorded unit acts on all, summed over its exponentials
@@ -286,6 +291,8 @@ def _identifiability(
         "spectral_radius": found.spectral_radius(everything, mean_count, link=link),
         "correlogram_share": found.share_known_to_correlograms(visible, std_error, z),
     }
+    if restarts is not None:
+        whole["restarts_compared"] = len(restarts)
     return pairs, whole
 
 

@@ -40,7 +40,8 @@ def contradictions(config: Config) -> list[Contradiction]:
             Contradiction(
                 ("window", "bin"),
                 f"the window ({format_time(window_s)}) is shorter than one bin ({format_time(bin_width_s)}); "
-                "it must hold at least one bin",
+                "it must hold at least one bin"
+                + ("; a bare number is seconds, write 10ms" if bin_width_s >= 1 else ""),
             )
         )
     elif window_s / bin_width_s > MOST_LAGS:

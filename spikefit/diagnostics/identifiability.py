@@ -1,8 +1,8 @@
 """What could fake an edge, and how much there is to go by, for every pair and for the whole.
 
 For each pair of recorded units: how often a spike of the sender was followed by one of the receiver inside the window, what a plain
-cross-correlogram makes of that, how much of the pair's z-score was taken off as shared input, and what its coupling was without
-hidden units. For the whole: how many spikes each spike calls up (the spectral radius of the linearised network; the network
+cross-correlogram makes of that, how much of the pair's z-score was taken off as shared input, what its coupling was without
+hidden units, how well the likelihood holds it, alone and beside the other senders, and whether other restarts agree on it. For the whole: how many spikes each spike calls up (the spectral radius of the linearised network; the network
 sustains itself from one on), and how much of the couplings the plain correlogram knew already.
 """
 
@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 
 FEWEST_PAIRS = 10  # fewer do not tell how far couplings follow correlograms
 STRONG_RECURRENCE = 0.9
+AGREE_WITHIN = 0.5  # of a coupling's size
 
 
 def spike_pairs(
@@ -66,6 +67,22 @@ def shared_z(connectivity: Array, std_error: Array, ci_low: Array, ci_high: Arra
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(np.isfinite(p_value), (connectivity - (ci_low + ci_high) / 2) / std_error, np.nan))
+
+
+def agreement_of_restarts(connectivity: Array, others: Array) -> tuple[Array, Array]:
+    """How far each coupling hangs on where the fit started.
+
+    Args:
+        connectivity: of the reported restart, (post, pre).
+        others: of the other restarts, at least one, (restart, post, pre).
+
+    Returns:
+        Standard deviation over all restarts, and the share of the others that lie within half of the coupling's size of it (and so
+        have its sign, too); both (post, pre).
+    """
+    spread = np.concatenate([connectivity[None], others]).std(axis=0, ddof=1)
+    agree = np.abs(others - connectivity) <= AGREE_WITHIN * np.abs(connectivity)
+    return spread, agree.mean(axis=0)
 
 
 def spectral_radius(connectivity: Array, mean_count: Array, *, link: str) -> float:

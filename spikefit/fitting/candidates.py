@@ -20,7 +20,7 @@ from spikefit.fitting.outcome import Array
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import Blocks, choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.training import Trained
-from spikefit.fitting.uncertainty import errors_of_fit
+from spikefit.fitting.uncertainty import curvature_of, errors_of_fit
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import train_candidate
@@ -76,12 +76,18 @@ class Candidates:
         """Nats per bin that hidden units must gain before `auto` takes them."""
         return overfit_nats(self.observed, self.problem.split.n_train)
 
-    def plain_connectivity(self) -> Array:
-        """Couplings summed over lags of the fit that the hidden units start from; (post, pre)."""
+    def plain_couplings(self) -> tuple[Array, Array | None, Array | None]:
+        """Of the fit that the hidden units start from, (post, pre): couplings summed over lags, their curvature and variance inflation."""
         design, fit = self.plain
-        filters = filters_from_weights(fit.weights[:, : design.n_couplings], self.problem.basis.to(fit.weights))
-        total: Array = filters.sum(-1).cpu().numpy()
-        return total
+        basis = self.problem.basis.to(fit.weights)
+        total: Array = filters_from_weights(fit.weights[:, : design.n_couplings], basis).sum(-1).cpu().numpy()
+        if fit.kkt is not None:  # what a penalty has set to zero has no curvature
+            return total, None, None
+        ridge, free = weight_rules(self.problem, design, self.problem.ridge)
+        link = self.problem.settings.link
+        errors = errors_of_fit(design, fit, basis, ridge=ridge, link=link, free=free, by_lag=False, shared=True)
+        assert errors.inflation is not None
+        return total, curvature_of(errors), errors.inflation.cpu().numpy()
 
 
 def fit_candidates(problem: Problem, hooks: Hooks, count_shared: CountShared | None) -> Candidates:

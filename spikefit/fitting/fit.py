@@ -71,12 +71,16 @@ def fit_network(
         network = poglm_outcome(problem, candidates.trained[chosen], metrics, began, folds)
         network = dataclasses.replace(network, notes=network.notes + data_notes(problem, candidates.plain[0]))
     scored = candidates.trained[chosen].scored if chosen else candidates.observed
+    if chosen:
+        weight, curvature, inflation = candidates.plain_couplings()
+        network = dataclasses.replace(
+            network, h0_connectivity=weight, curvature=curvature, variance_inflation=inflation
+        )
     return dataclasses.replace(
         network,
         history=dict(network.history) | _by_block(candidates, chosen, counts),
         # Rescaled intervals are exponential for Poisson counts alone.
         judged=judged_bins(problem, scored) if settings.count_law != NEGATIVE_BINOMIAL else None,
-        h0_connectivity=candidates.plain_connectivity() if chosen else None,
     )
 
 

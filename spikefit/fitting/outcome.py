@@ -38,6 +38,10 @@ class FittedNetwork:
         history: series over steps.
         notes: what the reader must know, as sentences.
         h0_connectivity: of the fit without hidden units to the training bins, (post, pre), where there are hidden units.
+        curvature: of the log-likelihood along each coupling of the fit without hidden units, all else at its best, (post, pre), in nats per
+            (drive per spike)²; where that fit has errors.
+        variance_inflation: what the other senders cost that coupling, see `fitting.collinearity`, (post, pre).
+        restart_connectivity: couplings of recorded units in the restarts that are not reported, (restart, post, pre), where there are some.
         filter_std_error: of the filters at every lag, (post, pre, lag), where that was computed.
         surrogates: couplings of recordings in which nothing is coupled, where they were asked for or needed.
         surrogates_refused: why there are none, where the fit would have needed them.
@@ -58,6 +62,9 @@ class FittedNetwork:
     history: dict[str, Array]
     notes: tuple[str, ...] = ()
     h0_connectivity: Array | None = None
+    curvature: Array | None = None
+    variance_inflation: Array | None = None
+    restart_connectivity: Array | None = None
     filter_std_error: Array | None = None
     covariate_std_error: Array | None = None
     coupling_correlation: Array | None = None

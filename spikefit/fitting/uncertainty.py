@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.fitting.collinearity import inflation, shared_variance_alone, variance_alone
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.products import Weights
@@ -48,6 +51,7 @@ class FitErrors:
         further: of weighted sums of the last features' weights; None where none were asked for.
         correlation: of the errors of each receiver's sums, (post or 1, pre, pre); one for all receivers where they share their information.
         how: `information` or `shared information`, see `errors_of_fit`; None where there are none.
+        inflation: variance of each sum over what it would be with no other sender, see `collinearity`; None where there are no errors.
     """
 
     sums: Float[Tensor, "post pre"]
@@ -55,6 +59,12 @@ class FitErrors:
     further: Float[Tensor, "post row"] | None
     correlation: Float[Tensor, "own pre pre"] | None
     how: str | None
+    inflation: Float[Tensor, "post pre"] | None = None
+
+
+def curvature_of(errors: FitErrors) -> NDArray[np.float64] | None:
+    """Information on every sum over lags with all other parameters at their best, 1 / variance; (post, pre), None without errors."""
+    return None if errors.how is None else errors.sums.square().reciprocal().cpu().numpy()
 
 
 def coupling_errors(
@@ -76,6 +86,7 @@ def errors_of_fit(
     free: Free = None,
     further: Float[Tensor, "row column"] | None = None,
     by_lag: bool = True,
+    shared: bool = False,
 ) -> FitErrors:
     """Standard errors of couplings, and of weighted sums of what stands behind them.
 
@@ -93,6 +104,7 @@ def errors_of_fit(
         free: which weights were fitted; None for all. What rests on none of them has no error: NaN. `shared information`
             takes the others for fitted too, which errs on the wide side.
         by_lag: give the errors of single lags too.
+        shared: take the `shared information` whatever the size; it costs next to nothing.
     """
     n_units, n_lags = design.n_units, len(basis)
     rows = basis.double().sum(0, keepdim=True)
@@ -104,14 +116,16 @@ def errors_of_fit(
         added = columns.new_zeros(design.n_features, len(further))
         added[design.n_features - further.shape[1] :] = further.to(columns).T
         columns = torch.cat([columns, added], dim=1)
-    errors, correlation, how = _errors(design, fit, columns, ridge, link, free, slice(0, n_coupling_columns, len(rows)))
+    sums = slice(0, n_coupling_columns, len(rows))
+    errors, found, how = _errors(design, fit, columns, ridge, link, free, sums, rows[0], shared=shared)
     by_row = errors[:, :n_coupling_columns].unflatten(1, (n_units, len(rows)))
     return FitErrors(
         sums=by_row[:, :, 0],
         by_lag=by_row[:, :, 1:] if len(rows) > 1 else None,
         further=None if further is None else errors[:, n_coupling_columns:],
-        correlation=correlation,
+        correlation=_correlation(found.covariance),
         how=how,
+        inflation=inflation(by_row[:, :, 0].square(), found.alone),
     )
 
 
@@ -124,18 +138,33 @@ def _projection(design: Design, rows: Float[Tensor, "row basis"]) -> Float[Tenso
     return columns
 
 
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Of the sums over lags: the covariance of their errors, and each one's variance with no other sender."""
+
+    covariance: Float[Tensor, "own pre pre"]
+    alone: Float[Tensor, "post pre"]
+
+
 def _errors(
-    design: Design, fit: GLMFit, columns: Tensor, ridge: Ridge, link: str, free: Free, sums: slice
-) -> tuple[Tensor, Tensor, str]:
-    """Standard errors of the weights' products with some columns, (unit, column), and the correlation of those of the sums."""
-    if float(design.n_units) * design.n_bins * design.n_features**2 <= MOST_MULTIPLICATIONS:
-        (errors, covariance), how = _own_information(design, fit, columns, ridge, link, free, sums), "information"
-    else:
-        errors, covariance = _shared_information(design, fit, columns, ridge, link, free, sums)
-        how = "shared information"
+    design: Design,
+    fit: GLMFit,
+    columns: Tensor,
+    ridge: Ridge,
+    link: str,
+    free: Free,
+    sums: slice,
+    row: Tensor,
+    *,
+    shared: bool,
+) -> tuple[Tensor, _Sums, str]:
+    """Standard errors of the weights' products with some columns, (unit, column), and what goes with those of the sums."""
+    few = float(design.n_units) * design.n_bins * design.n_features**2 <= MOST_MULTIPLICATIONS
+    make, how = (_shared_information, "shared information") if shared or not few else (_own_information, "information")
+    errors, found = make(design, fit, columns, ridge, link, free, sums, row)
     if free is not None:
         errors[(free.double() @ columns.abs()) == 0] = torch.nan
-    return errors, _correlation(covariance), how
+    return errors, found, how
 
 
 def _correlation(covariance: Float[Tensor, "own pre pre"]) -> Float[Tensor, "own pre pre"]:
@@ -163,8 +192,8 @@ def _information(expected: Tensor, slope: Tensor, fit: GLMFit) -> Tensor:
 
 
 def _own_information(
-    design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free, couplings: slice
-) -> tuple[Tensor, Tensor]:
+    design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free, couplings: slice, row: Tensor
+) -> tuple[Tensor, _Sums]:
     n_units, n_features = design.n_units, design.n_features
     information = torch.zeros(n_units, n_features + 1, n_features + 1, dtype=torch.float64, device=design.device)
     for features, _ in design.blocks():
@@ -175,26 +204,28 @@ def _own_information(
     information.diagonal(dim1=1, dim2=2).add_(1e-9 * information.diagonal(dim1=1, dim2=2).amax(1, keepdim=True))
     padded = torch.cat([sums, torch.zeros_like(sums[:1])])
     # Unit by unit: all solutions at once would be larger than the matrices themselves.
-    variance, covariance = [], []
+    variance, covariance, alone = [], [], []
     for unit, own in enumerate(information):
-        of_all, of_couplings = _variance(own, padded, None if free is None else free[unit], couplings)
+        kept = None if free is None else torch.nn.functional.pad(free[unit], (0, 1), value=True)
+        of_all, of_couplings = _variance(own, padded, kept, couplings)
         variance.append(of_all)
         covariance.append(of_couplings)
-    return torch.stack(variance).clamp(min=0).sqrt(), torch.stack(covariance)
+        alone.append(variance_alone(own, row, n_units, kept))
+    found = _Sums(torch.stack(covariance), torch.stack(alone))
+    return torch.stack(variance).clamp(min=0).sqrt(), found
 
 
-def _variance(information: Tensor, columns: Tensor, free: Tensor | None, couplings: slice) -> tuple[Tensor, Tensor]:
+def _variance(information: Tensor, columns: Tensor, kept: Tensor | None, couplings: slice) -> tuple[Tensor, Tensor]:
     """Of one unit's products, from the information of its free weights and baseline; and the covariance of some of them."""
-    if free is not None:
-        kept = torch.nn.functional.pad(free, (0, 1), value=True)
+    if kept is not None:
         information, columns = information[kept][:, kept], columns[kept]
     solved = torch.linalg.solve(information, columns)
     return (solved * columns).sum(0), columns[:, couplings].T @ solved[:, couplings]
 
 
 def _shared_information(
-    design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free, couplings: slice
-) -> tuple[Tensor, Tensor]:
+    design: Design, fit: GLMFit, sums: Tensor, ridge: Ridge, link: str, free: Free, couplings: slice, row: Tensor
+) -> tuple[Tensor, _Sums]:
     """Features of own history are no part of what units share; what rests on them has no error here: NaN."""
     own, everything = design.own_features, sums
     if own is not None:
@@ -218,4 +249,8 @@ def _shared_information(
     covariance = (on_couplings.T * inverse.mean(0)) @ on_couplings
     if free is not None and own is not None:
         variance[((free & own).double() @ everything.abs()) > 0] = torch.nan
-    return variance.sqrt(), covariance[None]
+    # The covariance of each sender's coupling features; those of own history, the last of each sender, are no part of it.
+    by_sender = vectors[: design.n_units * design.n_coupling_functions].unflatten(0, (design.n_units, -1))
+    of_sender = (by_sender * values.clamp(min=0)) @ by_sender.transpose(1, 2)
+    alone = shared_variance_alone(of_sender, row[: design.n_coupling_functions], total, mean_ridge)
+    return variance.sqrt(), _Sums(covariance[None], alone)

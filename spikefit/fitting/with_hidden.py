@@ -189,7 +189,17 @@ def poglm_outcome(
         history=series,
         notes=notes_on(metrics, trained.converged),
         stability=stability_of(problem, model, (*trained.others, *folds)),
+        restart_connectivity=_visible_couplings(trained.others),
     )
+
+
+@torch.no_grad()
+def _visible_couplings(models: Sequence[POGLMNetwork]) -> Array | None:
+    """Couplings of recorded units summed over lags in every restart of some models, (restart, post, pre); None without any."""
+    if not models:
+        return None
+    n = models[0].n_visible
+    return torch.cat([model.coupling_filters()[:, :n, :n].sum(-1) for model in models]).double().cpu().numpy()
 
 
 @torch.no_grad()

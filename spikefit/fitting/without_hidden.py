@@ -19,7 +19,7 @@ from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
 from spikefit.fitting.problem import NEGATIVE_BINOMIAL, Hooks, Problem
 from spikefit.fitting.surrogates import Surrogates, fit_surrogates
-from spikefit.fitting.uncertainty import FitErrors, errors_of_fit
+from spikefit.fitting.uncertainty import FitErrors, curvature_of, errors_of_fit
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.coupling import filters_from_weights
 from spikefit.models.negative_binomial import rising
@@ -170,6 +170,8 @@ def glm_outcome(
         coupling_filters=filters,
         baseline=fit.baseline.cpu().numpy(),
         std_error=errors.sums.cpu().numpy(),
+        curvature=curvature_of(errors),
+        variance_inflation=None if errors.inflation is None else errors.inflation.cpu().numpy(),
         filter_std_error=None if errors.by_lag is None else errors.by_lag.cpu().numpy(),
         coupling_correlation=None if errors.correlation is None else errors.correlation.cpu().numpy(),
         covariate_std_error=None if errors.further is None else errors.further.cpu().numpy(),

@@ -14,6 +14,8 @@ Q_LEVEL = 0.05
 MOST_ROWS = 50
 SHARED_PART = 0.5  # of a pair's z-score taken off as shared input, from which on a shared driver could be all of it
 FEW_SPIKE_PAIRS = 30
+COLLINEAR = 10.0  # variance inflation from which on a sender is nearly made up of the others
+FEW_RESTARTS = 0.5
 
 
 def identifiability(result: Result, table: NDArray[np.void]) -> Markup | None:
@@ -34,6 +36,10 @@ def identifiability(result: Result, table: NDArray[np.void]) -> Markup | None:
         "correlogram_z": "z of the plain correlogram",
         "shared_z": "taken off z as shared",
         "h0_weight": "weight without hidden units",
+        "curvature": "curvature, nats per unit of weight²",
+        "variance_inflation": "variance inflation",
+        "restart_sd": "sd over restarts",
+        "restart_agreement": "restarts that agree",
     }
     for key, heading in headings.items():
         if key in (table.dtype.names or ()) and np.isfinite(rows[key]).any():
@@ -59,11 +65,31 @@ def doubts(row: np.void) -> str:
         found.append("the plain correlogram has the other sign")
     if "h0_weight" in names and np.isfinite(row["h0_weight"]) and row["h0_weight"] * weight < 0:
         found.append("its sign turned when hidden units came in")
+    if "variance_inflation" in names and row["variance_inflation"] >= COLLINEAR:
+        found.append("other senders fire so much like this one that they are hard to tell apart")
+    if "restart_agreement" in names and row["restart_agreement"] < FEW_RESTARTS:
+        found.append("most other restarts do not agree on it")
     return "; ".join(found)
+
+
+def starts(result: Result) -> str:
+    """Whether couplings could hang on where the fit started, as a sentence; empty where that is not known."""
+    n = result.metrics.get("restarts_compared")
+    if isinstance(n, int) and n:
+        return (
+            f"Weights were held against those of {n} other restart{'s' if n > 1 else ''} (those that fell behind as they were when they were "
+            "given up); one agrees that lies within half of a weight's size of it."
+        )
+    model = result.config.get("model", {})
+    if not result.n_hidden and model.get("link") in ("softplus", "exp") and model.get("count_law") == "poisson":
+        return "Without hidden units the likelihood has one optimum: every start ends there, and all agree by construction."
+    return ""
 
 
 def _whole(result: Result) -> Markup:
     text = Markup("")
+    if starts(result):
+        text += Markup("<p>{}</p>").format(starts(result))
     radius, share = result.metrics.get("spectral_radius"), result.metrics.get("correlogram_share")
     if isinstance(radius, float) and np.isfinite(radius):
         text += Markup("<p>Along its strongest mode one spike calls up {} further ones (the spectral radius of the linearised network; at 1 the "

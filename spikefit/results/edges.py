@@ -29,8 +29,11 @@ EDGE_COLUMNS = (
 )
 
 
+# How well the data hold a coupling, and whether it hangs on where the fit started.
+HOW_SURE = ("curvature", "variance_inflation", "restart_sd", "restart_agreement")
+
 # Further columns, behind those, where the result holds the figure for its visible pairs.
-PAIR_DIAGNOSTICS = ("n_spike_pairs", "correlogram_z", "shared_z", "h0_weight")
+PAIR_DIAGNOSTICS = ("n_spike_pairs", "correlogram_z", "shared_z", "h0_weight", *HOW_SURE)
 
 
 def edge_table(result: Result) -> NDArray[np.void]:

@@ -112,6 +112,27 @@ ABOUT: dict[str, About] = {
     "diagnostics/h0_weight": About(
         PAIR, "drive per spike", "connectivity in the fit without hidden units, from the training bins; visible units"
     ),
+    "diagnostics/curvature": About(
+        PAIR,
+        "nats per (drive per spike)^2",
+        "curvature of the log-likelihood along connectivity with all other parameters at their best, penalty included; with hidden units that "
+        "of the fit without them to the training bins; visible units",
+    ),
+    "diagnostics/variance_inflation": About(
+        PAIR,
+        "1",
+        "variance of connectivity over what it would be were pre the only sender in the model: how far others make up pre; visible units",
+    ),
+    "diagnostics/restart_sd": About(
+        PAIR,
+        "drive per spike",
+        "standard deviation of connectivity over the restarts, the reported one included; visible units",
+    ),
+    "diagnostics/restart_agreement": About(
+        PAIR,
+        "1",
+        "share of the other restarts whose connectivity lies within half of its size of the reported one; visible units",
+    ),
     "diagnostics/pair_correlation": About(
         PAIR,
         "1",

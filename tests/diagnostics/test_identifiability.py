@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 import spikefit
-from spikefit.diagnostics.identifiability import correlogram_z, shared_z, spectral_radius, spike_pairs
+from spikefit.diagnostics.identifiability import (
+    agreement_of_restarts,
+    correlogram_z,
+    shared_z,
+    spectral_radius,
+    spike_pairs,
+)
 from spikefit.report import write_report
-from spikefit.report.identifiability import doubts
+from spikefit.report.identifiability import doubts, starts
 from spikefit.simulate import random_network, simulate
 
 SETTINGS = {"bin": "10ms", "window": "50ms", "functions": 2, "device": "cpu", "threads": 1}
@@ -72,18 +78,56 @@ def test_a_shared_driver_is_named_where_it_explains_half():
     assert doubts(row(2.0, 0.1, 5, -8.0, 0.0)) == "few spikes speak for it; the plain correlogram has the other sign"
 
 
+def test_restarts_agree_within_half_of_a_weight_and_never_across_signs():
+    weight = np.array([[1.0, -2.0]])
+    others = np.array([[[1.4, -2.9]], [[0.4, 2.0]]])
+    spread, agreement = agreement_of_restarts(weight, others)
+    np.testing.assert_allclose(agreement, [[0.5, 0.5]])
+    np.testing.assert_allclose(spread, [[np.std([1.0, 1.4, 0.4], ddof=1), np.std([-2.0, -2.9, 2.0], ddof=1)]])
+    assert agreement_of_restarts(weight, np.array([weight]))[1].min() == 1
+
+
+def test_collinear_senders_and_restarts_that_disagree_are_named():
+    names = ("weight", "std_error", "n_spike_pairs", "correlogram_z", "variance_inflation", "restart_agreement")
+
+    def row(*values):
+        return np.array([values], dtype=[(name, float) for name in names])[0]
+
+    assert doubts(row(2.0, 0.1, 500, 8.0, 3.0, 1.0)) == ""
+    assert "hard to tell apart" in doubts(row(2.0, 0.1, 500, 8.0, 12.0, 1.0))
+    assert doubts(row(2.0, 0.1, 500, 8.0, 3.0, 0.4)) == "most other restarts do not agree on it"
+    assert doubts(row(2.0, 0.1, 500, 8.0, np.nan, np.nan)) == ""
+
+
 def test_a_fit_carries_it_behind_the_fixed_columns(tmp_path):
     network = random_network(n_visible=10, n_drivers=0, seed=5, window_s=0.05, rate_hz=12.0)
     counts = simulate(network, duration_s=60, seed=5).visible_counts
     fit = spikefit.POGLM(**SETTINGS).fit(counts)
     folder = fit.save(tmp_path / "out", figures=False)
     header = (folder / "edges.csv").read_text().splitlines()[0].split(",")
-    assert header[12:] == ["n_post_spikes", "n_spike_pairs", "correlogram_z", "shared_z"]
+    assert header[12:] == [
+        "n_post_spikes",
+        "n_spike_pairs",
+        "correlogram_z",
+        "shared_z",
+        "curvature",
+        "variance_inflation",
+    ]
+    off = ~np.eye(10, dtype=bool)
+    np.testing.assert_allclose(fit.diagnostics["curvature"][off], 1 / fit.std_error[off] ** 2)
+    assert (fit.diagnostics["variance_inflation"] >= 1).all()
+    assert "all agree by construction" in starts(fit)
     again = spikefit.load_result(folder)
     np.testing.assert_array_equal(again.diagnostics["shared_z"], fit.diagnostics["shared_z"])
     assert 0 < fit.metrics["spectral_radius"] < 2
     write_report(again, tmp_path / "page.html")
     assert 'id="identifiability"' in (tmp_path / "page.html").read_text()
-    hidden = spikefit.POGLM(hidden=1, max_epochs=1, restarts=1, draws=1, **SETTINGS).fit(counts)
-    assert hidden.edges().dtype.names[13:] == ("n_spike_pairs", "correlogram_z", "h0_weight")
+    hidden = spikefit.POGLM(hidden=1, max_epochs=1, restarts=2, draws=1, **SETTINGS).fit(counts)
+    how_sure = ("curvature", "variance_inflation", "restart_sd", "restart_agreement")
+    assert hidden.edges().dtype.names[13:] == ("n_spike_pairs", "correlogram_z", "h0_weight", *how_sure)
+    assert hidden.metrics["restarts_compared"] == 1
+    assert "1 other restart " in starts(hidden)
+    # The fit without hidden units to the training bins, so up to the spikes held out what the other fit says.
+    ratio = hidden.diagnostics["curvature"][off] / fit.diagnostics["curvature"][off]
+    assert 0.5 < np.median(ratio) < 1.2
     assert np.corrcoef(hidden.diagnostics["h0_weight"].ravel(), fit.connectivity.ravel())[0, 1] > 0.9

@@ -29,8 +29,13 @@ def naive_errors(design: Design, fit: GLMFit, ridge: float, link: str) -> np.nda
     return np.sqrt(np.einsum("nii->ni", naive_covariance(design, fit, ridge, link)))
 
 
-def naive_covariance(design: Design, fit: GLMFit, ridge: float, link: str) -> np.ndarray:
-    """Unit by unit: invert the information of weights and baseline, and project on each sender's sum over lags; (post, pre, pre)."""
+def naive_covariance(
+    design: Design, fit: GLMFit, ridge: float, link: str, senders: tuple[int, ...] | None = None
+) -> np.ndarray:
+    """Unit by unit: invert the information of weights and baseline, and project on each sender's sum over lags; (post, pre, pre).
+
+    With `senders` these are the only ones in the model: the others' weights are taken to be known.
+    """
     features = torch.cat([f for f, _ in design.blocks()], dim=1).numpy()
     with_one = np.concatenate([features, np.ones((1, features.shape[1]))])
     sums = BASIS.numpy().sum(axis=0)
@@ -46,6 +51,9 @@ def naive_covariance(design: Design, fit: GLMFit, ridge: float, link: str) -> np
         }[link]
         information = (with_one * (slope**2 / expected)) @ with_one.T
         information += np.diag([ridge] * len(features) + [0.0])
+        if senders is not None:
+            others = np.repeat(~np.isin(np.arange(design.n_units), senders), 2)
+            information[np.ix_(*[np.flatnonzero(others)] * 2)] += 1e15 * np.eye(others.sum())
         covariance = np.linalg.inv(information)
         out[post] = on_sums.T @ covariance[:-1, :-1] @ on_sums
     return out
@@ -173,3 +181,39 @@ def test_the_correlation_of_a_receivers_errors_is_that_of_the_inverse_informatio
     np.testing.assert_allclose(np.broadcast_to(found, expected.shape), expected, atol=5e-3 if shared else 1e-6)
     # The twin: senders do go together, so an identity would be seen.
     assert np.abs(expected - np.eye(design.n_units)).max() > 0.02
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_variance_inflation_is_against_a_model_of_one_sender(small_counts: Counts, shared: bool) -> None:
+    design = make_design(small_counts)
+    fit = fit_glm(design, ridge=1e9 if shared else 2.0)  # as above: then what is shared is exact
+    found = uncertainty.errors_of_fit(design, fit, BASIS, ridge=2.0, link="softplus", shared=shared).inflation
+    assert found is not None
+    whole = naive_covariance(design, fit, 2.0, "softplus")
+    expected = np.empty((design.n_units, design.n_units))
+    for pre in range(design.n_units):
+        alone = naive_covariance(design, fit, 2.0, "softplus", senders=(pre,))
+        expected[:, pre] = whole[:, pre, pre] / alone[:, pre, pre]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=5e-3 if shared else 1e-5)
+    assert expected.max() > 1.01
+
+
+def test_a_sender_that_another_copies_is_inflated_and_a_known_sender_is_not() -> None:
+    """A follower that repeats nine tenths of unit 0's spikes one bin earlier than unit 2 is driven leaves little of its own."""
+    rng = np.random.default_rng(12)
+    counts = rng.poisson(0.1, (20_000, 3))
+    counts[:, 1] = np.where(rng.random(20_000) < 0.95, counts[:, 0], rng.poisson(0.1, 20_000))
+    design = Design(
+        torch.from_numpy(np.ascontiguousarray(counts.T)), np.array([[N_LAGS, 20_000]]), BASIS, cache_bytes=10**8
+    )
+    fit = fit_glm(design, ridge=1.0)
+    found = uncertainty.errors_of_fit(design, fit, BASIS, ridge=1.0, link="softplus").inflation
+    assert found is not None
+    assert found[2, :2].min() > 5
+    assert found[:2, 2].max() < 1.1
+    free = torch.ones(3, design.n_features, dtype=torch.bool)
+    free[2, 2:4] = False  # unit 1 is known not to send to unit 2
+    one = uncertainty.errors_of_fit(design, fit, BASIS, ridge=1.0, link="softplus", free=free).inflation
+    assert one is not None
+    assert torch.isnan(one[2, 1])
+    assert one[2, 0] < 1.1

@@ -21,6 +21,7 @@ from spikefit.config import Config
 from spikefit.errors import ConfigError, DeviceError, NotConvergedError, UsageError
 from spikefit.fitted import Fit
 from spikefit.pipeline import infer, plan
+from spikefit.results.edges import PAIR_DIAGNOSTICS
 from spikefit.spikes import SpikeTrains
 
 FILES = {
@@ -107,7 +108,7 @@ def test_the_folder_holds_every_file_and_nothing_half_written(which: str, reques
     with (folder / "edges.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == [*EDGE_COLUMNS, "n_spike_pairs", "correlogram_z", *rows[0][15:]]
-    assert set(rows[0][15:]) <= {"shared_z", "h0_weight"}
+    assert set(rows[0][15:]) <= set(PAIR_DIAGNOSTICS)
 
 
 @pytest.mark.parametrize("which", ["observed", "hidden"])
