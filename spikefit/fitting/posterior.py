@@ -33,7 +33,7 @@ def posterior_counts(model: POGLMNetwork, windows: Windows) -> tuple[NDArray[np.
     at = 0
     for batch in windows.batches(per_batch):
         log_rate = _log_rates(model, batch, generator)[:, :, 0, :, model.n_lags :]
-        expected = posterior_mean(log_rate, model.family).double().mean(0).cpu().numpy()
+        expected = posterior_mean(log_rate, model.family, model.max_count).double().mean(0).cpu().numpy()
         for one in expected:
             start, length = int(windows.starts[at]), int(windows.lengths[at])
             bins.append(np.arange(start, start + length))
