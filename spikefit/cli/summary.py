@@ -116,6 +116,8 @@ def edge_line(metrics: Mapping[str, Any]) -> str:
     width = "" if spread is None else f" (null spread {spread:.2f}, 1 if the standard errors were right{inputs})"
     if metrics.get("n_surrogates"):
         width = f" (against {thousands(int(metrics['n_surrogates']))} surrogates, {metrics['significance']})"
+    if metrics.get("tested_on"):
+        width += f", tested on the {metrics['tested_on']}"
     called, pairs = thousands(int(metrics["n_edges"])), thousands(int(metrics["n_tested_pairs"]))
     return f"edges: {called} of {pairs} pairs of recorded units at q ≤ {level:g}{width}"
 

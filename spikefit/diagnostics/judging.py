@@ -12,8 +12,9 @@ from spikefit.diagnostics.significance import FEWEST_PAIRS, FEWEST_UNITS, judge_
 from spikefit.diagnostics.surrogate_test import judge_by_surrogates
 
 if TYPE_CHECKING:
-    from spikefit.fitting.outcome import FittedNetwork
+    from spikefit.fitting.outcome import FittedNetwork, PlainCouplings
 
+WITHOUT_HIDDEN = "fit without hidden units"
 MOST_CONTROL_SHARE = 0.01  # of the pairs may be called at lags where there is nothing
 
 
@@ -62,7 +63,7 @@ def _judge(network: FittedNetwork, connectivity: Array, std_error: Array, level:
             )
         return test
     if not np.isfinite(std_error).any():
-        return no_test(connectivity.shape)
+        return no_test(connectivity.shape) if network.plain is None else _by_the_plain_fit(network.plain, level)
     n_pairs = int(z_scores(connectivity, std_error)[1].sum())
     if network.surrogates_refused is not None and n_pairs < FEWEST_PAIRS:
         return no_test(
@@ -71,6 +72,18 @@ def _judge(network: FittedNetwork, connectivity: Array, std_error: Array, level:
             f"({network.surrogates_refused}): there are no p- and q-values",
         )
     return judge_edges(connectivity, std_error, level=level, correlation=network.coupling_correlation)
+
+
+def _by_the_plain_fit(plain: PlainCouplings, level: float) -> EdgeTest:
+    """P and q of a fit without hidden units; its intervals are of other couplings than those that are reported."""
+    test = judge_edges(plain.connectivity, plain.std_error, level=level, correlation=plain.correlation)
+    unknown = np.full(test.q_value.shape, np.nan)
+    test = dataclasses.replace(
+        test, ci_low=unknown, ci_high=unknown, metrics=test.metrics | {"tested_on": WITHOUT_HIDDEN}
+    )
+    return _noted(
+        test, "p and q are those of the fit without hidden units to the same bins, and there are no intervals"
+    )
 
 
 def _with_control(test: EdgeTest, control: EdgeTest, first_lag_s: float, last_lag_s: float) -> EdgeTest:

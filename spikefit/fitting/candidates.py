@@ -16,7 +16,7 @@ from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.how_many import CountShared, candidates_for, overfit_nats
 from spikefit.fitting.iwae import iwae_nats
-from spikefit.fitting.outcome import Array
+from spikefit.fitting.outcome import Array, PlainCouplings
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import Blocks, choose_hidden, describe_blocks, glm_nats, poglm_nats
 from spikefit.fitting.training import Trained
@@ -75,6 +75,11 @@ class Candidates:
     def hidden_bar(self) -> float:
         """Nats per bin that hidden units must gain before `auto` takes them."""
         return overfit_nats(self.observed, self.problem.split.n_train)
+
+    def tested_without_hidden(self, hooks: Hooks, why: str) -> PlainCouplings:
+        """Couplings of the fit without hidden units to all bins, common drive and all, with their errors."""
+        design, fit = fit_observed(self.problem, self.problem.split.everything, hooks, self.observed)
+        return PlainCouplings(*_couplings(self.problem, design, fit), why)
 
     def plain_couplings(self) -> tuple[Array, Array | None, Array | None]:
         """Of the fit that the hidden units start from, (post, pre): couplings summed over lags, their curvature and variance inflation."""

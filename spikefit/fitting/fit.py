@@ -68,7 +68,14 @@ def fit_network(
         network = glm_outcome(problem, candidates.observed, metrics, hooks, began)
     else:
         folds = candidates.cross.models[chosen] if candidates.cross else ()
-        network = poglm_outcome(problem, candidates.trained[chosen], metrics, began, folds)
+        network = poglm_outcome(
+            problem,
+            candidates.trained[chosen],
+            metrics,
+            began,
+            lambda why: candidates.tested_without_hidden(hooks, why),
+            folds,
+        )
         network = dataclasses.replace(network, notes=network.notes + data_notes(problem, candidates.plain[0]))
     scored = candidates.trained[chosen].scored if chosen else candidates.observed
     if chosen:

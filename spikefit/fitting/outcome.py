@@ -24,6 +24,22 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
+class PlainCouplings:
+    """Couplings without hidden units, summed over lags, for a test where those of the fit itself have no errors.
+
+    Attributes:
+        connectivity, std_error: (post, pre).
+        correlation: of the errors of each receiver's couplings, (post or 1, pre, pre).
+        why: the fit itself has none.
+    """
+
+    connectivity: Array
+    std_error: Array
+    correlation: Array | None
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
 class FittedNetwork:
     """A fit, in numpy and float64.
 
@@ -48,6 +64,7 @@ class FittedNetwork:
         long_lags: couplings at lags too long for a synapse, where they were asked for.
         covariate_std_error: of the covariates' weights and of their curves' points, (post, column + point); None where there are none.
         stability: how far other restarts agree with the hidden units, where there were some.
+        plain: what is tested instead, where the couplings of a fit with hidden units have no errors.
         coupling_correlation: of the errors of each receiver's couplings, (post or 1, pre, pre), where they have errors.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
@@ -73,6 +90,7 @@ class FittedNetwork:
     surrogates_refused: str | None = None
     long_lags: LongLags | None = None
     stability: Stability | None = None
+    plain: PlainCouplings | None = None
 
     @property
     def n_hidden(self) -> int:

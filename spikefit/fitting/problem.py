@@ -176,6 +176,11 @@ class Problem:
             return None
         return dispersion_about(self.counts, self.split.train, self.mean_count)
 
+    @property
+    def has_corners(self) -> bool:
+        """Whether a penalty or a sign can hold couplings at zero, so that they have no standard errors."""
+        return self.structure is not None and self.structure.has_corners
+
     @functools.cached_property
     def inputs(self) -> Tensor | None:
         """All that drives the fit without hidden units beside couplings: traces of the common drive, then covariates."""

@@ -50,7 +50,7 @@ class FitErrors:
         by_lag: of the single lags of every filter; None for populations too large to look at pair by pair.
         further: of weighted sums of the last features' weights; None where none were asked for.
         correlation: of the errors of each receiver's sums, (post or 1, pre, pre); one for all receivers where they share their information.
-        how: `information` or `shared information`, see `errors_of_fit`; None where there are none.
+        how: `information` or `shared information`, see `errors_of_fit`, or `marginal scores` beside hidden units; None where there are none.
         inflation: variance of each sum over what it would be with no other sender, see `collinearity`; None where there are no errors.
     """
 
@@ -123,7 +123,7 @@ def errors_of_fit(
         sums=by_row[:, :, 0],
         by_lag=by_row[:, :, 1:] if len(rows) > 1 else None,
         further=None if further is None else errors[:, n_coupling_columns:],
-        correlation=_correlation(found.covariance),
+        correlation=correlation_of(found.covariance),
         how=how,
         inflation=inflation(by_row[:, :, 0].square(), found.alone),
     )
@@ -167,7 +167,7 @@ def _errors(
     return errors, found, how
 
 
-def _correlation(covariance: Float[Tensor, "own pre pre"]) -> Float[Tensor, "own pre pre"]:
+def correlation_of(covariance: Float[Tensor, "own pre pre"]) -> Float[Tensor, "own pre pre"]:
     """Entries without a variance of their own go with no other."""
     scale = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
     inverse = torch.where(scale > 0, 1 / scale.clamp(min=1e-300), 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.loop import LoopSettings
-from spikefit.fitting.outcome import Array, FittedNetwork, notes_on
+from spikefit.fitting.marginal_errors import marginal_errors
+from spikefit.fitting.outcome import CI_LEVEL, Array, FittedNetwork, PlainCouplings, notes_on
 from spikefit.fitting.posterior import posterior_counts
 from spikefit.fitting.problem import (
     CORE_BINS,
@@ -32,6 +33,7 @@ from spikefit.fitting.scores import poglm_nats
 from spikefit.fitting.stability import stability_of
 from spikefit.fitting.start import first_signs, start_from_factors
 from spikefit.fitting.training import Trained, Training, TrainingState
+from spikefit.fitting.uncertainty import FitErrors
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.prob.chain import categorical_estimator
 from spikefit.prob.estimators import get_estimator
@@ -148,6 +150,7 @@ def poglm_outcome(
     trained: Trained,
     metrics: dict[str, Any],
     began: float,
+    test_without: Callable[[str], PlainCouplings],
     folds: Sequence[POGLMNetwork] = (),
 ) -> FittedNetwork:
     """The trained network with its hidden units in order and their activity on all bins.
@@ -157,21 +160,24 @@ def poglm_outcome(
         trained: what training left; the model that is reported is taken from it.
         metrics: scores that were taken before; added to.
         began: when the fit began, on the clock of `time.perf_counter`.
+        test_without: gives what is tested where the network's own couplings have no errors, told why.
         folds: models of as many hidden units that were fitted to other parts of the training bins.
     """
     everything = problem.windows(problem.split.everything, HELDOUT_CORE_BINS)
     bins, expected = posterior_counts(trained.reported, everything)
     model, expected = _strongest_first(trained.reported, expected)
+    errors = marginal_errors(problem, model)
+    plain = test_without(errors) if isinstance(errors, str) and not problem.has_corners else None
     metrics |= {
         "converged": trained.converged,
         "elbo_per_bin": poglm_nats(model, everything).sum().item() / everything.n_bins - problem.factorials_per_bin,
-        "std_error_method": None,
+        "std_error_method": None if isinstance(errors, str) else errors.how,
+        "ci_level": CI_LEVEL,
         "common_drive": False,
         "fit_s": time.perf_counter() - began,
     }
     with torch.no_grad():
         filters = model.coupling_filters()[0].double().cpu().numpy()
-    n_units = len(filters)
     series = {name: np.array(values, dtype=np.float64) for name, values in trained.history.items()}
     for name in series:
         if not name.endswith("_step"):
@@ -182,15 +188,39 @@ def poglm_outcome(
         | {"basis": problem.basis.cpu().numpy()},
         coupling_filters=filters,
         baseline=model.baseline.detach()[0].double().cpu().numpy(),
-        std_error=np.full((n_units, n_units), np.nan),
+        **_error_fields(errors, len(filters)),
         hidden_count=expected,
         hidden_bins=bins,
         metrics=metrics,
         history=series,
-        notes=notes_on(metrics, trained.converged),
+        notes=notes_on(metrics, trained.converged) + _on_errors(errors),
+        plain=plain,
         stability=stability_of(problem, model, (*trained.others, *folds)),
         restart_connectivity=_visible_couplings(trained.others),
     )
+
+
+def _on_errors(errors: FitErrors | str) -> tuple[str, ...]:
+    return (f"couplings have no standard errors: {errors}",) if isinstance(errors, str) else ()
+
+
+def _error_fields(errors: FitErrors | str, n_units: int) -> dict[str, Any]:
+    """Errors in matrices of all units, NaN for hidden ones; those of single lags and their correlations are of the recorded units alone."""
+    std_error = np.full((n_units, n_units), np.nan)
+    if isinstance(errors, str):
+        return {"std_error": std_error}
+    n = len(errors.sums)
+    std_error[:n, :n] = errors.sums.cpu().numpy()
+    fields: dict[str, Any] = {"std_error": std_error}
+    if errors.by_lag is not None:
+        fields["filter_std_error"] = errors.by_lag.cpu().numpy()
+    if errors.correlation is not None:
+        fields["coupling_correlation"] = errors.correlation.cpu().numpy()
+    if errors.further is not None:
+        further = np.full((n_units, errors.further.shape[1]), np.nan)
+        further[:n] = errors.further.cpu().numpy()
+        fields["covariate_std_error"] = further
+    return fields
 
 
 @torch.no_grad()

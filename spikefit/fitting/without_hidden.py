@@ -107,7 +107,7 @@ def _errors(problem: Problem, design: Design, fit: GLMFit) -> FitErrors:
     What a penalty has set to zero, or a sign holds at it, does not scatter as the likelihood's curvature says: there are none then.
     """
     rows = problem.covariate_rows
-    if problem.structure is not None and problem.structure.has_corners:
+    if problem.has_corners:
         unknown = torch.full((design.n_units, design.n_units), torch.nan, dtype=torch.float64)
         further = None if rows is None else torch.full((design.n_units, len(rows)), torch.nan, dtype=torch.float64)
         return FitErrors(unknown, None, further, None, None)

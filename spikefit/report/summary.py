@@ -146,7 +146,9 @@ def _null(result: Result) -> Markup:
             " They were held against {} recordings with moved spikes ({}), refitted like this one. That shows what chance makes of pairs, not what a drive "
             "that units share makes of them."
         ).format(number(int(result.metrics["n_surrogates"])), str(result.metrics["significance"]))
-    text = Markup(
+    tested_on = result.metrics.get("tested_on")
+    which = Markup("") if tested_on is None else Markup(" They were tested on the {}.").format(str(tested_on))
+    text = which + Markup(
         " What no edge looks like was read from the pairs themselves: couplings scatter {} times as widely as their "
         "standard errors say (1 if those were right)"
     ).format(number(float(spread)))

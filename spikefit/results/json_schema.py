@@ -73,6 +73,10 @@ METRICS_SCHEMA: dict[str, Any] = {
         "heldout_gain_nats_per_bin": _number("held-out score above the fit without hidden units, nats per bin"),
         "heldout_gain_se": _number("standard error of that gain, paired over bins, nats per bin"),
         "significance": {"type": "string", "description": "how edges were tested: null, jitter, shift, trials or none"},
+        "tested_on": {
+            "type": "string",
+            "description": "with hidden units whose couplings have no errors: the fit that was tested, `fit without hidden units`",
+        },
         "n_surrogates": _count("recordings with moved spikes that were refitted for that test"),
         "surrogate_centre": _number(
             "how far couplings lie from zero in surrogates, median over pairs, in standard errors; 0 if nothing slow is shared"

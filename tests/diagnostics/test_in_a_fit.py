@@ -55,13 +55,6 @@ def test_none_means_none(counts: Counts) -> None:
     assert fit.metrics["significance"] == "none"
 
 
-def test_hidden_units_leave_no_significance(counts: Counts) -> None:
-    fit = spikefit.POGLM(hidden=1, max_epochs=1, restarts=1, draws=1, **SETTINGS).fit(counts)
-    assert np.isnan(fit.q_value).all()
-    assert np.isnan(fit.ci_low).all()
-    assert fit.metrics["significance"] == "none"
-
-
 def test_shuffled_units_have_no_edges(counts: Counts) -> None:
     """Every unit turned round in time against the others: what was an edge must go."""
     rng = np.random.default_rng(0)
