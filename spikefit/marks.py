@@ -9,6 +9,9 @@ FORMAT = "spikefit-connectivity"
 MAIN_FILE = "connectivity.h5"
 DATA_FILES = ("edges.csv", "units.csv", "metrics.json", "config.yaml", "provenance.json", "model.safetensors")
 
+# Held-out scores are kept by pieces of time of this length, so that fits with other bins can be paired.
+PIECE_S = 0.5
+
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 

@@ -15,7 +15,7 @@ from spikefit.cli.show import echo_table, plain_number, thousands
 from spikefit.errors import UsageError
 
 if TYPE_CHECKING:
-    from spikefit.comparison import BaselineTable, Comparison, LatentComparison
+    from spikefit.comparison import BaselineTable, Comparison, LatentComparison, SameTime
 
 
 @click.command("compare", cls=SpikefitCommand)
@@ -172,6 +172,8 @@ def _echo(comparison: Comparison) -> None:
         ],
         numbers=(1, 2, 3, 4, 5),
     )
+    if comparison.same_time is not None and comparison.same_time.rows:
+        _echo_time(comparison.same_time)
     for pair in comparison.pairs:
         scores, couplings = pair.scores, pair.couplings
         click.echo("")
@@ -204,6 +206,27 @@ def _echo(comparison: Comparison) -> None:
             click.echo(f"  note: {note}")
     for each in comparison.latents:
         _echo_latents(each)
+
+
+def _echo_time(found: SameTime) -> None:
+    click.echo("")
+    click.echo(found.sentence())
+    echo_table(
+        ("result", "bin", "window", "weights", "nats/s over constant rates", "behind the best"),
+        [
+            (
+                row.name,
+                f"{1e3 * row.bin_width_s:g} ms",
+                f"{1e3 * row.window_s:g} ms",
+                thousands(row.n_weights),
+                _with_error(row.gain_nats_per_s, row.gain_nats_per_s_se, 3),
+                _with_error(row.behind_nats_per_s, row.behind_nats_per_s_se, 3) + (" *" if row.chosen else ""),
+            )
+            for row in found.rows
+        ],
+        numbers=(1, 2, 3, 4, 5),
+    )
+    click.echo("* the fewest weights within one standard error of the best")
 
 
 def _echo_latents(each: LatentComparison) -> None:

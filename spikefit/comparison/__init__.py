@@ -11,6 +11,7 @@ from spikefit.comparison.couplings import CouplingAgreement
 from spikefit.comparison.hidden import HiddenMatch
 from spikefit.comparison.latents import LatentComparison
 from spikefit.comparison.methods import BaselineTable, Method, MethodRow
+from spikefit.comparison.pieces import SameTime, TimeRow
 from spikefit.comparison.scores import ScoreDifference, ScoreRow
 from spikefit.comparison.side_by_side import Comparison, PairComparison, compare
 
@@ -23,7 +24,9 @@ __all__ = [
     "Method",
     "MethodRow",
     "PairComparison",
+    "SameTime",
     "ScoreDifference",
     "ScoreRow",
+    "TimeRow",
     "compare",
 ]

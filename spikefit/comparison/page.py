@@ -25,6 +25,7 @@ def comparison_html(comparison: Comparison) -> str:
     if comparison.pairs:
         sections += [
             Section("differences", "Who predicts better", _differences(comparison)),
+            *_time_section(comparison),
             Section("couplings", "Edges in common", _couplings(comparison)),
             Section("weights", "Weights against each other", _scatters(comparison)),
         ]
@@ -88,6 +89,35 @@ def _differences(comparison: Comparison) -> Markup:
         Column("how", [escape(pair.scores.why) for pair in pairs], prose=True),
     ]
     return table_html(columns, "differences of the held-out scores")
+
+
+def _time_section(comparison: Comparison) -> list[Section]:
+    found = comparison.same_time
+    if found is None or not found.rows:
+        return []
+    rows = found.rows
+    columns = [
+        Column("result", [escape(row.name) for row in rows], text=True),
+        Column("bin, ms", [number(row.bin_width_s * 1e3) for row in rows]),
+        Column("window, ms", [number(row.window_s * 1e3) for row in rows]),
+        Column("hidden", [number(row.n_hidden) for row in rows]),
+        Column("weights", [number(row.n_weights) for row in rows]),
+        Column(
+            "nats per s over constant rates", [_with_error(row.gain_nats_per_s, row.gain_nats_per_s_se) for row in rows]
+        ),
+        Column(
+            "behind the best, nats per s",
+            [_with_error(row.behind_nats_per_s, row.behind_nats_per_s_se) for row in rows],
+        ),
+        Column("within one error", [number(row.within_one_error) for row in rows], text=True),
+    ]
+    lead = Markup(
+        "<p><strong>{}</strong></p><p>The log-likelihood of the spike times in seconds, the same measure whatever the bins, window or penalty; errors are "
+        "paired over blocks of time.</p>"
+    ).format(found.sentence())
+    return [
+        Section("time", "On the same stretches of time", lead + table_html(columns, "on the same stretches of time"))
+    ]
 
 
 def _couplings(comparison: Comparison) -> Markup:

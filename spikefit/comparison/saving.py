@@ -23,6 +23,7 @@ COMPARISON_FILES = (
     PAGE,
     NUMBERS,
     "scores.csv",
+    "time.csv",
     "pairs.csv",
     "couplings.csv",
     "hidden.csv",

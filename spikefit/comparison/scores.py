@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from spikefit.comparison.pieces import paired_per_second
+from spikefit.comparison.ratios import ratio_and_error
 from spikefit.results import Result
 
 # Series of `Result.history` that hold the score of every held-out block: when it starts, its bins, and its log-likelihood (the
@@ -62,7 +64,8 @@ class ScoreDifference:
     Attributes:
         value: second minus first; NaN where the scores cannot be compared.
         error: its standard error; NaN where not known.
-        unit: `nats per bin`, or `nats per second over constant rates` where the bin widths differ.
+        unit: `nats per bin`; `nats per second` where blocks are paired by time; `nats per second over constant rates` where bin widths differ and
+            nothing can be paired.
         paired: whether the error is that of paired blocks.
         why: how the error was made, or why there is no comparison or no pairing.
     """
@@ -101,7 +104,7 @@ def score_row(result: Result, name: str) -> ScoreRow:
 def score_difference(first: Result, second: Result) -> ScoreDifference:
     """The score of `second` above that of `first`, paired where the two hold what that needs."""
     unit = "nats per bin"
-    obstacle = _not_comparable(first, second)
+    obstacle = not_comparable(first, second)
     if obstacle:
         return ScoreDifference(math.nan, math.nan, unit, False, obstacle)
     if not math.isclose(first.bin_width_s, second.bin_width_s, rel_tol=1e-9):
@@ -113,13 +116,17 @@ def score_difference(first: Result, second: Result) -> ScoreDifference:
     own = _paired_by_a_fit_without_hidden(first, second)
     if own is not None:
         return own
+    paired = paired_per_second(first, second)
+    if not isinstance(paired, str):
+        return ScoreDifference(paired[0], paired[1], "nats per second", True, paired[2])
     errors = number(first, "heldout_nats_per_bin_se"), number(second, "heldout_nats_per_bin_se")
     return ScoreDifference(
         value, math.hypot(*errors), unit, False, f"not paired: {blocks}; the error takes the two as independent"
     )
 
 
-def _not_comparable(first: Result, second: Result) -> str | None:
+def not_comparable(first: Result, second: Result) -> str | None:
+    """Why two results cannot be compared by their scores; None where they can."""
     known = [input_hash(result) for result in (first, second)]
     if None in known:
         return "not compared: a result does not say which recording it was made from"
@@ -136,13 +143,16 @@ def _not_comparable(first: Result, second: Result) -> str | None:
 
 
 def _per_second(first: Result, second: Result) -> ScoreDifference:
+    paired = paired_per_second(first, second)
+    if not isinstance(paired, str):
+        return ScoreDifference(paired[0], paired[1], "nats per second", True, paired[2])
     rows = score_row(first, ""), score_row(second, "")
     return ScoreDifference(
         rows[1].gain_nats_per_s - rows[0].gain_nats_per_s,
         math.hypot(rows[0].gain_nats_per_s_se, rows[1].gain_nats_per_s_se),
         "nats per second over constant rates",
         False,
-        "not paired: the bin widths differ, so nats per bin mean different things; compared per second over constant "
+        f"not paired: {paired}. The bin widths differ, so nats per bin mean different things; compared per second over constant "
         "rates, the error takes the two as independent",
     )
 
@@ -172,24 +182,6 @@ def _paired_by_a_fit_without_hidden(first: Result, second: Result) -> ScoreDiffe
             why = "paired over the held-out blocks: the fit with hidden units was judged beside this very fit without"
             return ScoreDifference(sign * value, error, "nats per bin", True, why)
     return None
-
-
-def ratio_and_error(numerator: Any, denominator: Any) -> tuple[float, float]:
-    """Σa / Σb and its standard error over blocks that are independent of one another.
-
-    Args:
-        numerator: a of every block.
-        denominator: b of every block, above zero.
-    """
-    a, b = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
-    total = float(b.sum())
-    if total <= 0:
-        return math.nan, math.nan
-    value = float(a.sum()) / total
-    if a.size < 2:
-        return value, math.nan
-    spread = float(np.square(a - value * b).sum()) * a.size / (a.size - 1)
-    return value, math.sqrt(spread) / total
 
 
 def number(result: Result, name: str) -> float:

@@ -12,7 +12,15 @@ from spikefit.comparison.couplings import CommonPairs, CouplingAgreement, agreem
 from spikefit.comparison.hidden import HiddenMatch, match_hidden
 from spikefit.comparison.latents import LatentComparison, are_latents, beside_latents, open_latents
 from spikefit.comparison.methods import BaselineTable
-from spikefit.comparison.scores import ScoreDifference, ScoreRow, input_hash, score_difference, score_row
+from spikefit.comparison.pieces import SameTime, same_time
+from spikefit.comparison.scores import (
+    ScoreDifference,
+    ScoreRow,
+    input_hash,
+    not_comparable,
+    score_difference,
+    score_row,
+)
 from spikefit.errors import ResultError, UsageError
 from spikefit.marks import MAIN_FILE
 from spikefit.results import Result, load_result
@@ -56,6 +64,7 @@ class Comparison:
         common: the couplings that all of them hold.
         pairs: every two of them, the earlier first.
         latents: the hidden units of each result beside the latents of each Poisson VAE.
+        same_time: the results on the stretches of time that all of them held out, where they are of one recording.
         baselines: simpler methods beside each result, where they were asked for.
     """
 
@@ -65,6 +74,7 @@ class Comparison:
     pairs: tuple[PairComparison, ...]
     latents: tuple[LatentComparison, ...] = ()
     baselines: tuple[BaselineTable, ...] = ()
+    same_time: SameTime | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the couplings themselves as plain values; what is not known is None."""
@@ -74,6 +84,7 @@ class Comparison:
                 "units_in_common": self.common.unit_ids,
                 "results": self.scores,
                 "pairs": [dataclasses.asdict(pair) for pair in self.pairs],
+                "same_time": None if self.same_time is None else dataclasses.asdict(self.same_time),
                 "latents": [dataclasses.asdict(each) for each in self.latents],
             }
         )
@@ -162,7 +173,9 @@ def compare(*results: str | Path | Result | Latents, q: float = Q_LEVEL, top: in
         for name, result in zip(names, loaded, strict=True)
         for code, source in codes
     ]
-    return Comparison(tuple(names), rows, common, tuple(pairs), tuple(beside))
+    comparable = len(loaded) > 1 and not any(not_comparable(loaded[0], other) for other in loaded[1:])
+    together = same_time(loaded, names) if comparable else None
+    return Comparison(tuple(names), rows, common, tuple(pairs), tuple(beside), same_time=together)
 
 
 def _refuse_twice(results: tuple[str | Path | Result | Latents, ...]) -> None:

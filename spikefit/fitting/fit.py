@@ -18,6 +18,7 @@ from spikefit.fitting.expected import judged_bins
 from spikefit.fitting.how_many import CountShared
 from spikefit.fitting.knowing import settle_structure
 from spikefit.fitting.outcome import Array, FittedNetwork, score_metrics, size_metrics
+from spikefit.fitting.pieces_of_time import scores_by_piece
 from spikefit.fitting.problem import NEGATIVE_BINOMIAL, FitSettings, Hooks, Problem, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
 from spikefit.fitting.with_hidden import poglm_outcome
@@ -85,7 +86,9 @@ def fit_network(
         )
     return dataclasses.replace(
         network,
-        history=dict(network.history) | _by_block(candidates, chosen, counts),
+        history=dict(network.history)
+        | _by_block(candidates, chosen, counts)
+        | scores_by_piece(problem, scored, counts.time_s, counts.bin_width_s),
         # Rescaled intervals are exponential for Poisson counts alone.
         judged=judged_bins(problem, scored) if settings.count_law != NEGATIVE_BINOMIAL else None,
     )

@@ -165,6 +165,14 @@ ABOUT: dict[str, About] = {
 _ABOUT_BLOCKS = {
     "heldout_block_start_s": About("block", "s", "start of every held-out block"),
     "heldout_block_bins": About("block", "bins", "scored bins of every held-out block"),
+    "heldout_piece_start_s": About("piece", "s", "start of every held-out piece of half a second"),
+    "heldout_piece_spikes": About("piece", "spikes", "spikes of the recorded units in it"),
+    "heldout_piece_nats": About(
+        "piece",
+        "nats",
+        "log-likelihood of the spike times in it, in seconds (its bound with hidden units): the same measure for all bin widths",
+    ),
+    "heldout_piece_constant_nats": About("piece", "nats", "the same under constant rates, those of the training bins"),
     "heldout_block_nats": About("block", "nats", "held-out log-likelihood of every block; its bound with hidden units"),
 }
 _STEPS = ("step", "iteration", "epoch")
@@ -175,6 +183,8 @@ def about_history(name: str, metrics: Any) -> About:
     objective_unit = str(metrics.get("objective_unit") or "nats per bin")
     if name in _STEPS or name.endswith(tuple(f"_{step}" for step in _STEPS)):
         return About(name, "1", "optimisation step of the series that goes with it")
+    if name in _ABOUT_BLOCKS:
+        return _ABOUT_BLOCKS[name]
     if name.startswith("heldout_block_"):
         return _ABOUT_BLOCKS.get(name) or About("block", "1", f"{name.replace('_', ' ')}, one for every held-out block")
     if name.endswith("_s"):

@@ -14,7 +14,9 @@ from scipy import stats
 
 import spikefit
 from spikefit.comparison.hidden import match_hidden
-from spikefit.comparison.scores import BLOCK_SERIES, ratio_and_error
+from spikefit.comparison.pieces import same_time
+from spikefit.comparison.ratios import ratio_and_error
+from spikefit.comparison.scores import BLOCK_SERIES
 from spikefit.errors import ResultError, UsageError
 from spikefit.results import HiddenActivity
 
@@ -133,6 +135,73 @@ def test_other_bin_widths_are_compared_per_second(make_result):
     assert scores.unit == "nats per second over constant rates"
     assert not scores.paired
     assert any("bin widths differ" in note for note in comparison.pairs[0].notes)
+    assert comparison.same_time is not None
+    assert "does not hold its held-out scores by pieces of time" in comparison.same_time.sentence()
+
+
+def pieces(start_s, nats, spikes=None):
+    start_s = np.asarray(start_s, dtype=np.float64)
+    return {
+        "heldout_piece_start_s": start_s,
+        "heldout_piece_spikes": np.ones(start_s.size) if spikes is None else np.asarray(spikes, dtype=np.float64),
+        "heldout_piece_nats": np.asarray(nats, dtype=np.float64),
+        "heldout_piece_constant_nats": np.full(start_s.size, -2.0),
+    }
+
+
+def test_pieces_of_time_are_paired_over_the_blocks_that_all_held_out(make_result):
+    metrics = {"heldout_nats_per_bin": -8.0, "heldout_bits_per_spike": 0.5, "heldout_bits_per_spike_se": 0.02}
+    rng = np.random.default_rng(2)
+    start_s = np.concatenate([20.0 * k + np.array([0.0, 0.5, 1.0]) for k in range(8)])
+    nats = rng.normal(-1.0, 1.0, start_s.size)
+    gain = 0.1 + rng.normal(0, 0.01, start_s.size)
+    # The second begins and ends a piece later, so two pieces of each block are common; its scores follow the first's.
+    fine = make_result(**SAME, metrics=metrics, history=pieces(start_s, nats))
+    wide = make_result(
+        **SAME,
+        bin_width_s=0.02,
+        metrics=metrics,
+        history=pieces(start_s + 0.5, np.append(nats[1:], -5.0) + np.append(gain[1:], 0)),
+    )
+    common = np.arange(start_s.size) % 3 > 0
+    by_block = gain[common].reshape(8, 2).sum(axis=1)
+    scores = spikefit.compare(fine, wide).pairs[0].scores
+    assert scores.paired
+    assert scores.unit == "nats per second"
+    assert "8 blocks" in scores.why
+    assert scores.value == pytest.approx(by_block.sum() / 8)
+    assert scores.error == pytest.approx(by_block.std(ddof=1) * np.sqrt(8) / 8)
+    # The twin: taken as independent the same difference would be lost in the scatter of the scores.
+    assert scores.error < 0.1 * np.hypot(
+        *[ratio_and_error(r.history["heldout_piece_nats"], np.full(start_s.size, 0.5))[1] for r in (fine, wide)]
+    )
+    together = spikefit.compare(fine, wide).same_time
+    assert [row.within_one_error for row in together.rows] == [False, True]
+    assert together.seconds == 8.0
+
+
+def test_the_fewest_weights_within_one_error_are_taken(make_result):
+    rng = np.random.default_rng(3)
+    start_s = 20.0 * np.arange(12)
+    nats, small = rng.normal(-1.0, 1.0, 12), {"weights": np.ones(3)}
+    best = make_result(
+        **SAME, history=pieces(start_s, nats + rng.normal(0.01, 0.2, 12)), parameters={"weights": np.ones(30)}
+    )
+    near = make_result(**SAME, history=pieces(start_s, nats), parameters=small)
+    far = make_result(**SAME, history=pieces(start_s, nats - 5), parameters={"weights": np.ones(1)})
+    found = same_time([best, near, far], ["best", "near", "far"])
+    assert [row.chosen for row in found.rows] == [False, True, False]
+    assert "near has the fewest weights" in found.sentence()
+    assert same_time([best, near], ["a", "b"]).rows[1].n_weights == 3
+
+
+def test_pieces_that_hold_other_spikes_or_too_few_blocks_are_not_paired(make_result):
+    start_s = 20.0 * np.arange(12)
+    one = make_result(**SAME, history=pieces(start_s, np.zeros(12)))
+    other = make_result(**SAME, history=pieces(start_s, np.zeros(12), spikes=np.arange(12)))
+    assert "do not hold the same spikes" in same_time([one, other], ["a", "b"]).why
+    few = make_result(**SAME, history=pieces(start_s[:3], np.zeros(3)))
+    assert "only 3 blocks" in same_time([one, few], ["a", "b"]).why
 
 
 # -- couplings -----------------------------------------------------------------------------------------------------
