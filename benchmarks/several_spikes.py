@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import time
 
-import numpy as np
 from hidden_drivers import driver_correlations
 
 import spikefit
