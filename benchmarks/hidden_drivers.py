@@ -47,9 +47,9 @@ def network(seed: int) -> Network:
     )
 
 
-def driver_correlations(fit: spikefit.fitted.Fit, simulation: Simulation) -> np.ndarray:
+def driver_correlations(fit: spikefit.fitted.Fit, simulation: Simulation, bin_s: float = BIN_S) -> np.ndarray:
     """Correlation of each driver's true spikes with the hidden unit matched to it."""
-    bins = np.round(fit.hidden.time_s / BIN_S).astype(int)
+    bins = np.round(fit.hidden.time_s / bin_s).astype(int)
     both = np.corrcoef(fit.hidden.expected_count.T, simulation.hidden_counts[bins].T)
     n_hidden = fit.hidden.expected_count.shape[1]
     cross = np.nan_to_num(both[:n_hidden, n_hidden:])

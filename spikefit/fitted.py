@@ -394,7 +394,7 @@ def fit_settings(config: Config) -> FitSettings:
         heldout=config.fit.heldout,
         folds=config.fit.folds,
         max_epochs=config.fit.max_epochs,
-        learning_rate=config.fit.learning_rate,
+        learning_rate=config.fit.learning_rate if isinstance(config.fit.learning_rate, float) else None,
         seed=config.run.seed,
         dale=tuple(
             ("*" if name == "all" else name, sign) for name, sign in config.model.dale.items() if name != "hidden"

@@ -353,9 +353,19 @@ def pvae_settings(config: Config, *, latents: int | None = None) -> PvaeSettings
         n_draws=config.gradient.draws,
         heldout=config.fit.heldout,
         max_epochs=config.fit.max_epochs,
-        learning_rate=config.fit.learning_rate,
+        learning_rate=_learning_rate(config),
         seed=config.run.seed,
     )
+
+
+def _learning_rate(config: Config) -> float:
+    rate = config.fit.learning_rate
+    if not isinstance(rate, float):
+        raise UsageError(
+            "learning_rate auto finds the rate of fits with hidden units; a Poisson VAE needs a number.",
+            hint="leave it away, or pass --learning-rate 0.01",
+        )
+    return rate
 
 
 def model_config(model: LatentModel) -> Config:

@@ -336,8 +336,8 @@ FLAGS = (
     Flag(
         section="fit",
         name="learning_rate",
-        help="Largest step of the optimiser with hidden units.",
-        metavar="X",
+        help="Largest step of the optimiser with hidden units; auto finds it by a short trial before each training.",
+        metavar="X|auto",
         default_text="0.01",
     ),
     Flag(

@@ -331,6 +331,29 @@ Ridge = Annotated[
     Hint("X|auto"),
 ]
 
+MOST_RATE = 10.0
+
+
+def _read_rate(value: Any) -> float | str:
+    text = str(value).strip().lower()
+    if text == "auto":
+        return text
+    try:
+        rate = float("nan") if isinstance(value, bool) else float(text)
+    except ValueError:
+        rate = float("nan")
+    if not 0 < rate <= MOST_RATE:
+        raise ValueError(f"expected a rate above 0 and at most {MOST_RATE:g}, or auto; got {value!r}")
+    return rate
+
+
+LearningRate = Annotated[
+    float | str,
+    BeforeValidator(_read_rate),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": MOST_RATE}, {"const": "auto"}]}),
+    Hint("X|auto"),
+]
+
 FIGURE_FORMATS = ("png", "svg", "pdf")
 
 

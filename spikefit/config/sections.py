@@ -24,6 +24,7 @@ from spikefit.config.kinds import (
     HiddenCounts,
     Hint,
     Intervals,
+    LearningRate,
     Mapping,
     Memory,
     Moment,
@@ -223,8 +224,9 @@ class FitConfig(Section):
     max_epochs: Annotated[int, Hint("N")] = Field(
         default=200, ge=1, description="Most passes over the recording; the fit stops earlier once it has converged."
     )
-    learning_rate: Annotated[float, Hint("X")] = Field(
-        default=0.01, gt=0, le=10, description="Largest step of the optimiser with hidden units."
+    learning_rate: LearningRate = Field(
+        default=0.01,
+        description="Largest step of the optimiser with hidden units; auto finds it by a short trial before each training.",
     )
 
 

@@ -58,7 +58,7 @@ class LoopSettings:
     structure: Structure | None = None
 
 
-class _Diverged(Exception):
+class Diverged(Exception):
     """A step went into NaN or out of all bounds."""
 
 
@@ -67,7 +67,7 @@ class _GuardedDraws(EstimatorDraws):
 
     def draw(self, rate: Tensor, n_draws: int) -> Draws:
         if not bool((rate <= 1e9).all()):
-            raise _Diverged
+            raise Diverged
         return super().draw(rate, n_draws)
 
 
@@ -120,7 +120,7 @@ class Loop:
             before = {name: tensor.clone() for name, tensor in self.tensors().items()}
             try:
                 objective = self._pass(start_rate, stop_rate)
-            except _Diverged:
+            except Diverged:
                 objective = None
             if objective is not None and bool(torch.isfinite(objective).all()) and self._finite():
                 return objective
@@ -140,16 +140,30 @@ class Loop:
         n_scored = 0
         for step, which in enumerate(parts):
             share = start_rate + (stop_rate - start_rate) * (step + 0.5) / len(parts)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.settings.learning_rate * self.rate_scale * share
             seed = int(torch.randint(2**62, (), generator=self.shuffle))
-            total += self.add_gradients(which, seed)
-            self.optimizer.step()
-            self._hold_signs()
-            self.model.hold_own_functions()  # before a pair is shrunk: what it may not use is no part of its size
-            self._hold_structure()
+            total += self.step(which, seed, self.settings.learning_rate * self.rate_scale * share)
             n_scored += self.windows.n_scored(which)
         return total / n_scored
+
+    def step(self, which: Int[Tensor, " window"], seed: int, rate: float) -> Float[Tensor, " restart"]:
+        """One step of the optimiser at a rate; gives the bound before it, summed over its windows.
+
+        Args:
+            which: windows of the step.
+            seed: of its draws.
+            rate: of learning.
+
+        Raises:
+            Diverged: where the bound is no number any more.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        total = self.add_gradients(which, seed)
+        self.optimizer.step()
+        self._hold_signs()
+        self.model.hold_own_functions()  # before a pair is shrunk: what it may not use is no part of its size
+        self._hold_structure()
+        return total
 
     def add_gradients(self, which: Int[Tensor, " window"], seed: int) -> Float[Tensor, " restart"]:
         """Leave the gradients of a step in the parameters, and give the bound summed over its windows.
@@ -171,7 +185,7 @@ class Loop:
             gradients.append(parameter.grad)
         add_up([total, *gradients])
         if not bool(torch.isfinite(total).all()):
-            raise _Diverged
+            raise Diverged
         self._penalty().backward()
         return total
 
@@ -182,7 +196,7 @@ class Loop:
         for part in which.split(part_windows) if len(which) else ():
             try:
                 bound = elbo(self.model, self.windows.batch(part), WindowDraws(self._draws, _seeds(seed, part)))
-            except _Diverged:  # the other processes must hear of it
+            except Diverged:  # the other processes must hear of it
                 return total.fill_(torch.nan)
             by_restart = bound.total.mean(0).sum(0)
             # Restarts share no parameter, so the gradient of their sum is each one's own.
@@ -283,9 +297,18 @@ def _seeds(seed: int, windows: Tensor) -> list[int]:
 
 
 @torch.no_grad()
-def judge(model: POGLMNetwork, windows: Windows, *, n_draws: int = JUDGE_DRAWS) -> Float[Tensor, "window restart"]:
-    """The bound in nats on every window, by whole hidden counts drawn from one fixed seed; factorials left out."""
-    mine = own_share(torch.arange(len(windows)))
+def judge(
+    model: POGLMNetwork, windows: Windows, *, n_draws: int = JUDGE_DRAWS, only: Int[Tensor, " some"] | None = None
+) -> Float[Tensor, "window restart"]:
+    """The bound in nats on every window, by whole hidden counts drawn from one fixed seed; factorials left out.
+
+    Args:
+        model: what is judged.
+        windows: what it is judged by.
+        n_draws: of every hidden count.
+        only: windows to look at; the bounds of the others are zero then.
+    """
+    mine = own_share(torch.arange(len(windows)) if only is None else only)
 
     def look(n_windows: int) -> Tensor:
         values = model.baseline.new_zeros(len(windows), model.n_restarts, dtype=torch.float64)

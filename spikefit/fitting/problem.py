@@ -56,7 +56,7 @@ NOT_IDENTITY = {  # settings that a checkpoint does not depend on
 class FitSettings:
     """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults.
 
-    `ridge` and `group_lasso` are None where they shall be chosen from the data. `dale` holds ids or patterns of senders with
+    `ridge`, `group_lasso` and `learning_rate` are None where they shall be chosen from the data. `dale` holds ids or patterns of senders with
     their sign; a later pair overrules an earlier one. `common_drive_s` are the time constants of the common drive;
     there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
     fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
@@ -80,7 +80,7 @@ class FitSettings:
     restarts: int
     heldout: float
     max_epochs: int
-    learning_rate: float
+    learning_rate: float | None
     seed: int
     common_drive_s: tuple[float, ...] = ()
     folds: int = 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from spikefit.fitting.loop import Loop, LoopSettings, NameUnit, judge
 from spikefit.fitting.pruning import keep_restarts, prune_hidden
+from spikefit.fitting.rate_range import try_rates
 from spikefit.fitting.windows import Windows
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.prob.protocol import Estimator
@@ -53,6 +54,8 @@ class TrainingState:
     n_restarts: int = 1
     n_hidden: int = 1
     early_signs: list[int] = field(default_factory=list)
+    learning_rate: float = 0.0
+    turning_rates: list[float] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -66,6 +69,8 @@ class Trained:
         converged: whether the held-out bound had stopped rising.
         history: series over epochs.
         others: restarts that were left behind, as they were when they were; each may have more hidden units.
+        learning_rate: that it was trained with.
+        turning_rates: of every restart, where a trial found the learning rate (`spikefit.fitting.rate_range`); else empty.
     """
 
     scored: POGLMNetwork
@@ -73,6 +78,8 @@ class Trained:
     converged: bool
     history: dict[str, list[float]]
     others: tuple[POGLMNetwork, ...] = ()
+    learning_rate: float = 0.0
+    turning_rates: tuple[float, ...] = ()
 
 
 Checkpoint = Callable[[dict[str, Tensor], dict[str, Any]], None]
@@ -120,7 +127,12 @@ class Training:
         self.name_unit = name_unit
         self.generator = torch.Generator(model.basis.device).manual_seed(seed)
         self.shuffle = torch.Generator().manual_seed(seed)
-        self.state = TrainingState(n_restarts=model.n_restarts, n_hidden=model.n_hidden, early_signs=list(early_signs))
+        self.state = TrainingState(
+            n_restarts=model.n_restarts,
+            n_hidden=model.n_hidden,
+            early_signs=list(early_signs),
+            learning_rate=settings.learning_rate,
+        )
         self.loop = self._loop(model)
         self.best: Float[Tensor, "window restart"] | None = None
         self.best_model: POGLMNetwork | None = None
@@ -142,6 +154,26 @@ class Training:
         loop.rate_scale = self.state.rate_scale
         return loop
 
+    def find_learning_rate(self, seed: int) -> None:
+        """Replace the learning rate by what a trial from here finds; what is random about the training stays as it is.
+
+        Args:
+            seed: of the trial's own draws.
+        """
+        found = try_rates(
+            self.loop.model,
+            self.windows["train"],
+            estimator=self.estimator,
+            settings=self.settings,
+            early_signs=self.state.early_signs,
+            seed=seed,
+        )
+        self.state.learning_rate, self.state.turning_rates = found.chosen, found.turning
+        self._use_learning_rate()
+
+    def _use_learning_rate(self) -> None:
+        self.settings = self.loop.settings = replace(self.settings, learning_rate=self.state.learning_rate)
+
     def run(self, *, on_epoch: OnEpoch | None = None, checkpoint: Checkpoint | None = None) -> Trained:
         """Train to the end.
 
@@ -156,7 +188,15 @@ class Training:
             if checkpoint is not None:
                 checkpoint(*self.snapshot())
         assert self.scored is not None
-        return Trained(self.scored, self.loop.model, self.state.converged, self.state.history, tuple(self.others))
+        return Trained(
+            self.scored,
+            self.loop.model,
+            self.state.converged,
+            self.state.history,
+            tuple(self.others),
+            learning_rate=self.state.learning_rate,
+            turning_rates=tuple(self.state.turning_rates),
+        )
 
     def _epoch(self) -> float:
         """One epoch of whatever phase it is, and the decision what comes next; returns the best judging bound."""
@@ -262,6 +302,7 @@ class Training:
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on from what `snapshot` gave."""
         self.state = TrainingState(**values)
+        self._use_learning_rate()
         shape = self.loop.model.like(n_hidden=self.state.n_hidden, n_restarts=self.state.n_restarts)
         self.loop = self._loop(shape)
         self.loop.load_tensors(tensors)

@@ -73,7 +73,7 @@ def train_candidate(
         everything=problem.windows(problem.split.everything, CORE_BINS),
         estimator=choose_estimator(settings),
         settings=LoopSettings(
-            learning_rate=settings.learning_rate,
+            learning_rate=0.0 if settings.learning_rate is None else settings.learning_rate,  # 0 until it is found
             n_draws=settings.n_draws,
             ridge=problem.ridge,
             batch_windows=batch_windows(problem.split.n_train, train.core),
@@ -102,7 +102,11 @@ def train_candidate(
                 model.covariate_weights[:, : model.n_visible] = fit.weights[:, -problem.n_covariates :].to(
                     problem.basis
                 )
-    hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}", None)
+        if settings.learning_rate is None:
+            hooks.stage("finding the learning rate", None)
+            training.find_learning_rate(settings.seed)
+    rate = f", learning rate {training.state.learning_rate:.2g}" if settings.learning_rate is None else ""
+    hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}{rate}", None)
 
     def checkpoint(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         stopping = hooks.should_stop()
@@ -174,8 +178,11 @@ def poglm_outcome(
         "std_error_method": None if isinstance(errors, str) else errors.how,
         "ci_level": CI_LEVEL,
         "common_drive": False,
+        "learning_rate": trained.learning_rate,
         "fit_s": time.perf_counter() - began,
     }
+    if trained.turning_rates:
+        metrics["learning_rate_turning"] = list(trained.turning_rates)
     with torch.no_grad():
         filters = model.coupling_filters()[0].double().cpu().numpy()
     series = {name: np.array(values, dtype=np.float64) for name, values in trained.history.items()}

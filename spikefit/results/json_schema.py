@@ -107,6 +107,12 @@ METRICS_SCHEMA: dict[str, Any] = {
         ),
         "null_shape": _number("its shape: 2 for a normal law, less for heavier tails"),
         "ridge": _number("strength of the ridge penalty on couplings"),
+        "learning_rate": _number("largest step of the optimiser, with hidden units"),
+        "learning_rate_turning": {
+            "type": "array",
+            "description": "where a trial found the learning rate: the rate of each restart beyond which the bound stopped rising",
+            "items": {"type": "number"},
+        },
         "ridge_path": {
             "type": "array",
             "description": "penalties that were tried where the ridge was left to the data, by cross-validation in the training bins",
