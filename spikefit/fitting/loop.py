@@ -22,7 +22,7 @@ from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.hidden_draws import EstimatorDraws
 from spikefit.models.poglm import POGLMNetwork
-from spikefit.models.window_draws import WindowDraws, window_seeds
+from spikefit.models.window_draws import WindowDraws, window_seed
 from spikefit.prob.protocol import Draws, Estimator
 
 MOST_STEPS = 64  # an epoch is one pass, or this many steps where a pass would take more
@@ -180,7 +180,7 @@ class Loop:
         total = self.model.baseline.new_zeros(self.model.n_restarts)
         for part in which.split(part_windows) if len(which) else ():
             try:
-                bound = elbo(self.model, self.windows.batch(part), WindowDraws(self._draws, window_seeds(seed, part)))
+                bound = elbo(self.model, self.windows.batch(part), WindowDraws(self._draws, _seeds(seed, part)))
             except _Diverged:  # the other processes must hear of it
                 return total.fill_(torch.nan)
             by_restart = bound.total.mean(0).sum(0)
@@ -276,6 +276,10 @@ class Loop:
                 self.optimizer.state.pop(parameter)
 
 
+def _seeds(seed: int, windows: Tensor) -> list[int]:
+    return [window_seed(seed, window) for window in windows.tolist()]
+
+
 @torch.no_grad()
 def judge(model: POGLMNetwork, windows: Windows, *, n_draws: int = JUDGE_DRAWS) -> Float[Tensor, "window restart"]:
     """The bound in nats on every window, by whole hidden counts drawn from one fixed seed; factorials left out."""
@@ -284,7 +288,7 @@ def judge(model: POGLMNetwork, windows: Windows, *, n_draws: int = JUDGE_DRAWS) 
     def look(n_windows: int) -> Tensor:
         values = model.baseline.new_zeros(len(windows), model.n_restarts, dtype=torch.float64)
         for which in mine.split(n_windows) if len(mine) else ():
-            draws = WindowDraws(lambda g: hard_draws(model, n_draws, g), window_seeds(JUDGE_SEED, which))
+            draws = WindowDraws(lambda g: hard_draws(model, n_draws, g), _seeds(JUDGE_SEED, which))
             values[which.to(values.device)] = elbo(model, windows.batch(which), draws).total.mean(0).double()
         return values
 
