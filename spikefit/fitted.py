@@ -382,6 +382,7 @@ def fit_settings(config: Config) -> FitSettings:
         link=config.model.link,
         family=config.model.family,
         posterior=config.model.posterior,
+        max_count=config.model.max_count,
         posterior_depth=config.model.posterior_depth,
         hidden_sign=config.model.dale.get("hidden", config.model.hidden_sign),
         estimator=config.gradient.estimator,

@@ -15,6 +15,7 @@ from spikefit.errors import NotConvergedError, UsageError
 from spikefit.excerpt import with_excerpt
 from spikefit.exporters import export
 from spikefit.files import sweep_partials
+from spikefit.finished import finished_before
 from spikefit.fitted import Fit, binned, check_hidden, check_structure, fit_settings, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
 from spikefit.machine import place_in_team
@@ -64,7 +65,7 @@ def infer(
         config: all settings; the defaults where None.
         origin: where each setting came from, by key, for the record.
         overwrite: replace results that `out` already holds.
-        resume: go on from checkpoints that a stopped run left in `out`.
+        resume: go on from checkpoints that a stopped run left in `out`; a result that is whole already is returned as it is.
         progress: is told what is being done.
         together: the processes that `torchrun` started share each fit, as those of `torchrun -m spikefit infer` do: all make the
             same call, all return the fit, and the first alone writes and tells. Without it each fits what it is given.
@@ -96,6 +97,11 @@ def infer(
             if _any_requested(stopper):  # while the one before was written
                 stopper.leave(None)
             kept = folder if first else None
+            whole = finished_before(folder, item, config) if folder is not None and resume and not overwrite else None
+            if whole is not None:
+                progress.note(f"{folder} was finished before, with these data and settings: nothing is left to do")
+                fits.append(whole)
+                continue
             job = _Job(
                 item, kept, config, origin, overwrite or resume, resume, progress, stopper, device, checkpoints=folder
             )

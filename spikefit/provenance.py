@@ -97,7 +97,7 @@ class RunRecord:
             "argv": _command(),
             "seed": self.config.run.seed,
             "config_sha256": hashlib.sha256(settings.encode()).hexdigest(),
-            "input": _input(self.recording),
+            "input": input_record(self.recording),
             **covariate_files(self.config),
             **pair_mask_file(self.config),
             **({"session": dict(session)} if session else {}),
@@ -185,7 +185,8 @@ def pair_mask_file(config: Config) -> dict[str, Any]:
     return {"pair_mask_file": {"path": str(path), **fingerprint(path)}} if path.is_file() else {}
 
 
-def _input(recording: str | Path | SpikeTrains) -> dict[str, Any]:
+def input_record(recording: str | Path | SpikeTrains) -> dict[str, Any]:
+    """Name and digest of what is analysed; spikes in memory are told by those of their times."""
     if isinstance(recording, SpikeTrains):
         digest = hashlib.sha256(recording.spike_times_s.tobytes())
         digest.update(recording.offsets.tobytes())

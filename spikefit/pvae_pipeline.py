@@ -23,7 +23,7 @@ from spikefit.pipeline import Recording, claimed
 from spikefit.progress import Progress, SilentProgress
 from spikefit.provenance import RunRecord
 from spikefit.reading import read_recording
-from spikefit.results.latents import Latents
+from spikefit.results.latents import LATENTS_FILE, Latents
 from spikefit.spikes import Counts, SpikeTrains
 from spikefit.stopping import Stopper
 
@@ -78,6 +78,8 @@ def fit(
     folder = None if out is None else Path(out)
     device = choose_device(config.run.device)
     record = RunRecord(items[0], config, folder)
+    if folder is not None and resume and not overwrite:
+        _refuse_a_finished_one(folder)
     with claimed([folder], overwrite=overwrite, resume=resume), Stopper() as stopper:
         progress.start("reading", None)
         read = prepare_sessions(items, config)
@@ -463,6 +465,14 @@ def _place(
     if not place.parent.is_dir():
         raise UsageError(f"{place}: there is no folder {place.parent}.", hint="make it first, or pass another -o")
     return place
+
+
+def _refuse_a_finished_one(folder: Path) -> None:
+    if (folder / LATENTS_FILE).is_file() and not any((folder / "checkpoints").rglob("*.safetensors")):
+        raise UsageError(
+            f"{folder} holds a finished fit ({LATENTS_FILE}) and no checkpoint to go on from; it was left as it is.",
+            hint="pass --overwrite instead of --resume to replace it, or another folder with -o",
+        )
 
 
 def _hooks(folder: Path | None, config: Config, resume: bool, progress: Progress, stopper: Stopper) -> Hooks:

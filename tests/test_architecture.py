@@ -54,6 +54,7 @@ LAYERS: list[set[str]] = [
     {"inspection"},
     {"converting"},
     {"planning", "provenance", "stopping"},
+    {"finished"},
     {"pipeline"},
     {"reopening"},
     {"baselines", "gradient_check", "recovery"},

@@ -226,7 +226,7 @@ FLAGS = (
     Flag(
         section="model",
         name="hidden_sign",
-        help="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",
+        help="What hidden units may do to others: held throughout the fit, or any; any starts excitatory, but for one of several restarts.",
         metavar="any|excitatory|inhibitory",
         default_text="any",
         choices=("any", "excitatory", "inhibitory"),
@@ -234,10 +234,17 @@ FLAGS = (
     Flag(
         section="model",
         name="family",
-        help="Law of the hidden counts in the posterior: poisson, or categorical (at most one spike per bin).",
+        help="Law of the hidden counts in the posterior: poisson, or categorical (at most max_count spikes per bin).",
         metavar="poisson|categorical",
         default_text="categorical",
         choices=("poisson", "categorical"),
+    ),
+    Flag(
+        section="model",
+        name="max_count",
+        help="Most hidden spikes per bin that a categorical posterior tells apart; raise it where bins are wide and hidden units fire several spikes in one.",
+        metavar="N",
+        default_text="1",
     ),
     Flag(
         section="gradient",

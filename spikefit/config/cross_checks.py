@@ -40,7 +40,8 @@ def contradictions(config: Config) -> list[Contradiction]:
             Contradiction(
                 ("window", "bin"),
                 f"the window ({format_time(window_s)}) is shorter than one bin ({format_time(bin_width_s)}); "
-                "it must hold at least one bin",
+                "it must hold at least one bin"
+                + ("; a bare number is seconds, write 10ms" if bin_width_s >= 1 else ""),
             )
         )
     elif window_s / bin_width_s > MOST_LAGS:
@@ -58,6 +59,14 @@ def contradictions(config: Config) -> list[Contradiction]:
                 ("self_window", "window"),
                 f"the window of own history ({format_time(self_window_s)}) must hold at least one bin "
                 f"({format_time(bin_width_s)}) and reach no further back than couplings do ({format_time(window_s)})",
+            )
+        )
+    if config.model.family == "poisson" and config.model.max_count != 1:
+        found.append(
+            Contradiction(
+                ("max_count", "family"),
+                f"a poisson posterior has no largest count, and max_count is {config.model.max_count}; leave it away, or take the "
+                "family categorical",
             )
         )
     estimator, draws = config.gradient.estimator, config.gradient.draws

@@ -335,6 +335,8 @@ FIGURE_FORMATS = ("png", "svg", "pdf")
 
 
 def _read_formats(value: Any) -> tuple[str, ...]:
+    if value is not None and not isinstance(value, str | list | tuple):
+        raise ValueError(f"expected formats out of {', '.join(FIGURE_FORMATS)}, or none; got {value!r}")
     words = [word.strip().lower() for word in value.split(",")] if isinstance(value, str) else list(value or ())
     words = [] if words in ([], [""], ["none"]) else words
     for word in words:

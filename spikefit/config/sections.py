@@ -152,11 +152,19 @@ class ModelConfig(Section):
     )
     hidden_sign: Literal["any", "excitatory", "inhibitory"] = Field(
         default="any",
-        description="What hidden units may do to others: held throughout the fit, or any; any starts excitatory.",
+        description="What hidden units may do to others: held throughout the fit, or any; any starts "
+        "excitatory, but for one of several restarts.",
     )
     family: Literal["poisson", "categorical"] = Field(
         default="categorical",
-        description="Law of the hidden counts in the posterior: poisson, or categorical (at most one spike per bin).",
+        description="Law of the hidden counts in the posterior: poisson, or categorical (at most max_count spikes per bin).",
+    )
+    max_count: Annotated[int, Hint("N")] = Field(
+        default=1,
+        ge=1,
+        le=10,
+        description="Most hidden spikes per bin that a categorical posterior tells apart; raise it where bins are wide and "
+        "hidden units fire several spikes in one.",
     )
 
 

@@ -20,10 +20,10 @@ from torch import Tensor
 from spikefit.fitting.objective import elbo
 from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.prob.chain import categorical_estimator
 from spikefit.prob.estimators import get_estimator
 from spikefit.prob.gradient_quality import gradient_quality
 from spikefit.prob.protocol import Draws, Estimator
-from spikefit.prob.single import single_spike_estimator
 
 WITHOUT_TEMPERATURE = ("score", "exact")
 DEFAULT_ESTIMATORS = ("eat-cubic", "eat-sigmoid", "gsm", "score", "exact")
@@ -166,7 +166,7 @@ def compare_estimators(
     n_reference = max(2, REFERENCE_DRAWS // 8)
     generator = torch.Generator(model.basis.device).manual_seed(seed)
     measured = _Gradients(model, batch, generator)
-    reference = torch.stack([measured(_estimator(model.family, "exact", 1.0), 8) for _ in range(n_reference)])
+    reference = torch.stack([measured(_estimator(model, "exact", 1.0), 8) for _ in range(n_reference)])
     exact = reference.mean(0)
     error = (reference.var(0).sum() / n_reference).sqrt() / exact.norm()
 
@@ -174,7 +174,7 @@ def compare_estimators(
     cases = []
     for done, (which, temperature) in enumerate(wanted):
         on_case(done, len(wanted))
-        estimator = _estimator(model.family, which, temperature or 1.0)
+        estimator = _estimator(model, which, temperature or 1.0)
         began = time.process_time()
         gradients = torch.stack([measured(estimator, estimator.min_draws) for _ in range(n_gradients)])
         cost_s = (time.process_time() - began) / n_gradients
@@ -238,9 +238,10 @@ def _some_windows(windows: Windows, most_bins: int) -> WindowBatch:
     return windows.batch(torch.linspace(0, len(windows) - 1, n).round().long().unique())
 
 
-def _estimator(family: str, name: str, temperature: float) -> Estimator:
-    make = single_spike_estimator if family == "categorical" else get_estimator
-    return make(name, temperature=temperature)
+def _estimator(model: POGLMNetwork, name: str, temperature: float) -> Estimator:
+    if model.family == "categorical":
+        return categorical_estimator(name, temperature=temperature, max_count=model.max_count)
+    return get_estimator(name, temperature=temperature)
 
 
 def _cases(

@@ -44,7 +44,8 @@ def fit_posterior_to_dreams(model: POGLMNetwork, generator: torch.Generator) -> 
         before, after = model.posterior.reach
         features = model.posterior.features(visible)
         wanted = hidden[..., before : hidden.shape[-1] - after]
-        weights, offset = _regress(_flat(model.posterior.core(features)), _flat(wanted), model.family)
+        seen = _flat(model.posterior.core(features))
+        weights, offset = _regress(seen, _flat(wanted), model.family, model.max_count)
         model.posterior.set_readout(restart, weights, offset)
 
 
@@ -58,7 +59,12 @@ def dream(model: POGLMNetwork, restart: int, generator: torch.Generator) -> tupl
     baseline = model.baseline[restart].cpu()
     rate = LINKS[model.link](baseline[n_visible:])[0]
     rate = rate[None, :, None].expand(n_windows, -1, WINDOW_BINS + n_lags)
-    hidden = (sample_occupancy if model.family == "categorical" else sample_poisson)(rate.contiguous(), generator)
+    if model.family == "categorical" and model.max_count == 1:
+        hidden = sample_occupancy(rate.contiguous(), generator)
+    else:
+        hidden = sample_poisson(rate.contiguous(), generator)
+    if model.family == "categorical":
+        hidden = hidden.clamp(max=model.max_count)
     effect = model.hidden_weights[restart, :n_visible].cpu() @ history_features(hidden, basis)
     expected = LINKS[model.link](effect + baseline[:n_visible, None])[0].clamp(max=LARGEST_COUNT)
     visible = sample_poisson(expected, generator)
@@ -66,12 +72,19 @@ def dream(model: POGLMNetwork, restart: int, generator: torch.Generator) -> tupl
 
 
 def _regress(
-    features: Float[Tensor, "feature bin"], counts: Float[Tensor, "hidden bin"], family: str
-) -> tuple[Float[Tensor, "hidden feature"], Float[Tensor, " hidden"]]:
+    features: Float[Tensor, "feature bin"], counts: Float[Tensor, "hidden bin"], family: str, max_count: int = 1
+) -> tuple[Float[Tensor, "row feature"], Float[Tensor, " row"]]:
     """The posterior's read-out that makes these counts likeliest; the features are scaled in place."""
     scale = features.std(1).clamp(min=1e-3)
+    asked = None
+    if max_count > 1:
+        # Of each step whether it was taken, in the bins that had come as far.
+        before = torch.arange(max_count, device=counts.device)[:, None]
+        asked = (counts[:, None] >= before).to(counts).flatten(0, 1)
+        counts = (counts[:, None] > before).to(counts).flatten(0, 1)
     weights = torch.zeros(len(counts), len(features), dtype=features.dtype, device=features.device, requires_grad=True)
-    mean = counts.mean(1).clamp(min=1e-4)
+    mean = counts.mean(1) if asked is None else counts.sum(1) / asked.sum(1).clamp(min=1)
+    mean = mean.clamp(min=1e-4)
     offset = torch.log(torch.expm1(mean)).requires_grad_()
     scaled = features.div_(scale[:, None])
     optimizer = torch.optim.LBFGS([weights, offset], max_iter=REGRESSION_STEPS, line_search_fn="strong_wolfe")
@@ -84,6 +97,8 @@ def _regress(
             if family == "categorical"
             else (torch.xlogy(counts, rate) - rate)
         )
+        if asked is not None:
+            nats = nats * asked
         value = REGRESSION_RIDGE * weights.square().sum() - nats.mean(1).sum()
         value.backward()
         return value

@@ -22,13 +22,12 @@ from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import hard_draws
 from spikefit.fitting.processes import add_up, own_share
 from spikefit.fitting.windows import WindowBatch, Windows
-from spikefit.models.hidden_draws import DrawHidden
+from spikefit.models.hidden_draws import DrawHidden, log_prob_of
 from spikefit.models.likelihood import log_likelihood
 from spikefit.models.link import LINK_VALUES
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.models.window_draws import WindowDraws, window_seeds
 from spikefit.prob.poisson import poisson_log_prob
-from spikefit.prob.single import single_log_prob
 
 IWAE_DRAWS = 32
 DRAWS_AT_A_TIME = 8
@@ -95,8 +94,7 @@ def log_weights(
         spikes=batch.spikes_between(before, core_end),
     ).sum(-1)
     hidden = draws.counts[..., n_lags:]
-    rate = log_rate[..., n_lags:].exp().expand_as(hidden)
-    own = single_log_prob(rate, hidden) if model.family == "categorical" else poisson_log_prob(rate, hidden)
+    own = log_prob_of(log_rate[..., n_lags:].exp(), hidden, model.family, model.max_count)
     ratio = poisson_log_prob(LINK_VALUES[model.link](drive[..., n_visible:, :]), hidden) - own
     if batch.scored is not None:
         ratio = ratio * batch.scored[:, None, None, :]

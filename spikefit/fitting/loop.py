@@ -6,7 +6,7 @@ Its whole state can be taken out and put back, so a run that was interrupted goe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,7 +82,8 @@ class Loop:
         generator: source of the draws, on the model's device.
         shuffle: source of the order of the windows, on the CPU.
         name_unit: names a unit by its index, for messages.
-        excitatory: hold the hidden units' effects on visible ones at or above zero where any sign is allowed.
+        early_signs: where any sign is allowed, what the hidden units of every restart are held to in their effects on visible
+            ones: 1 to excite, -1 to inhibit, 0 to neither; empty for none.
     """
 
     def __init__(
@@ -95,11 +96,11 @@ class Loop:
         generator: torch.Generator,
         shuffle: torch.Generator,
         name_unit: NameUnit,
-        excitatory: bool = False,
+        early_signs: Sequence[int] = (),
     ) -> None:
         self.model, self.windows, self.estimator, self.settings = model, windows, estimator, settings
         self.generator, self.shuffle, self.name_unit = generator, shuffle, name_unit
-        self.rate_scale, self.excitatory = 1.0, excitatory
+        self.rate_scale, self.early_signs = 1.0, tuple(early_signs)
         self.part_windows = settings.part_windows
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         self.optimizer.zero_grad()
@@ -190,7 +191,7 @@ class Loop:
         return total
 
     def _draws(self, generator: torch.Generator) -> EstimatorDraws:
-        return _GuardedDraws(self.estimator, self.model.family, self.settings.n_draws, generator)
+        return _GuardedDraws(self.estimator, self.model.family, self.settings.n_draws, generator, self.model.max_count)
 
     @torch.no_grad()
     def _hold_signs(self) -> None:
@@ -198,8 +199,9 @@ class Loop:
         sign, n_visible = self.settings.hidden_sign, self.model.n_visible
         to_visible, to_hidden = self.model.hidden_weights.split([n_visible, self.model.n_hidden], dim=1)
         if sign == "any":
-            if self.excitatory:
-                to_visible.clamp_(min=0)
+            for effects, early in zip(to_visible, self.early_signs, strict=False):
+                if early:
+                    effects.clamp_(0.0, None) if early > 0 else effects.clamp_(None, 0.0)
             return
         low, high = (0.0, None) if sign == "excitatory" else (None, 0.0)
         to_visible.clamp_(low, high)

@@ -46,6 +46,7 @@ class FitSize:
         n_lags: bins of history.
         n_traces: further features that all units share.
         n_hidden: most hidden units at a time; 0 for none.
+        max_count: rates of a hidden unit in a bin.
         n_restarts: restarts side by side.
         n_draws: Monte-Carlo draws.
         core_bins: scored bins of a training window.
@@ -60,6 +61,7 @@ class FitSize:
     n_lags: int
     n_traces: int
     n_hidden: int = 0
+    max_count: int = 1
     n_restarts: int = 1
     n_draws: int = 1
     core_bins: int = 500
@@ -120,7 +122,10 @@ def plan_memory(size: FitSize, limit_bytes: int) -> MemoryPlan:
     model, part, part_windows = 0, 0, 0
     if size.n_hidden:
         everyone = n_units + size.n_hidden
-        weights = everyone * (n_features + size.n_hidden * size.n_functions + 1) + 2 * size.n_hidden * n_features
+        weights = (
+            everyone * (n_features + size.n_hidden * size.n_functions + 1)
+            + 2 * size.n_hidden * size.max_count * n_features
+        )
         model = 8 * FLOAT * size.n_restarts * weights
         window = _window_bytes(size)
         wanted = min(size.batch_windows, max(1, MOST_PART_BINS // max(1, size.core_bins)))
@@ -149,7 +154,7 @@ def _window_bytes(size: FitSize) -> int:
     bins = size.core_bins + 3 * size.n_lags
     seen = FLOAT * bins * (2 * size.n_units + 3 * size.n_units * size.n_functions)
     drawn = FLOAT * bins * size.n_restarts * size.n_draws * ARRAYS_PER_DRAW
-    return seen + drawn * (size.n_units + size.n_hidden * (1 + size.n_functions))
+    return seen + drawn * (size.n_units + size.n_hidden * (size.max_count + size.n_functions))
 
 
 def memory_limit(device: torch.device, wanted: int | None) -> int:

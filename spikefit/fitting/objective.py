@@ -68,6 +68,7 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
         batch.scored,
         link=model.link,
         family=model.family,
+        max_count=model.max_count,
     )
     total = visible - divergence.sum(-1)
     effect = None
@@ -78,4 +79,4 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
 
 def hard_draws(model: POGLMNetwork, n_draws: int, generator: torch.Generator) -> HardDraws:
     """Whole hidden counts of the model's family, for scores."""
-    return HardDraws(model.family, n_draws, generator)
+    return HardDraws(model.family, n_draws, generator, model.max_count)

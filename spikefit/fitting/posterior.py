@@ -39,7 +39,7 @@ def posterior_counts(model: POGLMNetwork, windows: Windows) -> tuple[NDArray[np.
         rows = np.empty((len(bins), model.n_hidden))
         for which in torch.arange(len(windows)).split(n_windows):
             log_rate = _log_rates(model, windows.batch(which), which)[:, :, 0, :, model.n_lags :]
-            expected = posterior_mean(log_rate, model.family).double().mean(0).cpu().numpy()
+            expected = posterior_mean(log_rate, model.family, model.max_count).double().mean(0).cpu().numpy()
             for k, one in zip(which.tolist(), expected, strict=True):
                 length = int(windows.lengths[k])
                 rows[ends[k] - length : ends[k]] = one[:, :length].T

@@ -99,6 +99,7 @@ class FitSettings:
     self_functions: int = 4
     self_window_s: float | None = None
     memory_limit: int | None = None
+    max_count: int = 1
 
 
 @dataclass
@@ -338,6 +339,7 @@ def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> F
         n_functions=basis[1],
         n_traces=len(settings.common_drive_s) + (0 if counts.covariates is None else counts.covariates.n_columns),
         n_hidden=n_start(n_hidden) if n_hidden else 0,
+        max_count=settings.max_count,
         n_restarts=settings.restarts,
         n_draws=settings.n_draws,
         core_bins=CORE_BINS,

@@ -45,7 +45,7 @@ def keep_hidden(model: POGLMNetwork, hidden: Int[Tensor, "restart kept"]) -> POG
             if name.startswith("deep.") and name != "deep.out":  # shared by all hidden units
                 parameter[restart] = model.posterior.get_parameter(name)[restart]
                 continue
-            rows = model.posterior.get_parameter(name)[restart, units]
+            rows = model.posterior.get_parameter(name)[restart].unflatten(0, (model.n_hidden, -1))[units].flatten(0, 1)
             # A unit's own spikes are read by the posterior of the others.
             parameter[restart] = rows[:, columns] if name == "own" else rows
     return out
@@ -92,7 +92,14 @@ def _divergence(
     n_lags, n_visible = model.n_lags, model.n_visible
     drive = model.visible_drive(model.in_core(history), batch.covariates)[..., n_visible:, :]
     drive = drive + model.hidden_weights[:, n_visible:] @ history_features(hidden, model.basis)
-    divergence = hidden_divergence(log_rate[..., n_lags:], drive, batch.scored, link=model.link, family=model.family)
+    divergence = hidden_divergence(
+        log_rate[..., n_lags:],
+        drive,
+        batch.scored,
+        link=model.link,
+        family=model.family,
+        max_count=model.max_count,
+    )
     return divergence.mean(0).sum(0)
 
 

@@ -99,6 +99,7 @@ def network_of(parameters: dict[str, NDArray[Any]], *, link: str, family: str) -
         scattered="log_dispersion" in parameters,
         n_covariates=parameters["covariate_weights"].shape[1] if "covariate_weights" in parameters else 0,
         posterior_depth=depth_of(parameters),
+        max_count=len(parameters["posterior.offset"]) // n_hidden,
     )
     for name, parameter in model.named_parameters():
         parameter[0] = torch.from_numpy(np.asarray(parameters[name]))

@@ -3,7 +3,8 @@
 Hidden units start from the factors of the H = 0 residuals (`residuals.py`), each restart from another rotation of
 them. The size of one hidden spike is free: a unit that fires n times as often with 1/n of the effect fits about as
 well. A Poisson posterior cannot be certain of a single spike and is far closer to the truth when spikes are small and
-many, so its units start lively; a categorical one can, and starts with rare, large spikes (`START_COUNT`, per bin).
+many, so its units start lively; a categorical one can, and starts with rare, large spikes (`START_COUNT`, per bin), unless it
+is asked to tell several in a bin apart.
 
 Visible couplings start at zero. The H = 0 solution would be a trap: it has taken up the hidden units' work. The
 posterior is fitted to what the network of this start dreams (`dreams.py`), and shifted to expect as many spikes in the
@@ -13,6 +14,7 @@ recording as its unit is meant to fire.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -24,6 +26,7 @@ from spikefit.models.likelihood import posterior_mean
 from spikefit.models.link import LINKS, inverse_link
 from spikefit.models.poglm import POGLMNetwork
 
+START_COUNT_OF_SEVERAL = 0.3  # of a categorical posterior that tells several spikes apart
 START_COUNT = {"poisson": 0.3, "categorical": 0.05}  # expected hidden spikes per bin
 LARGEST_WEIGHT = 5.0  # drive added by one hidden spike at its first lag
 DECAY_IN_WINDOWS = 0.3
@@ -38,7 +41,7 @@ def start_from_factors(
     windows: Windows,
     generator: torch.Generator,
     *,
-    hidden_sign: str = "any",
+    signs: Sequence[int] = (),
 ) -> None:
     """Set a model's parameters, each restart from its own factors.
 
@@ -48,19 +51,38 @@ def start_from_factors(
         mean_count: mean spikes per bin of every visible unit, above zero.
         windows: training windows, some of which set the posterior's offset.
         generator: breaks ties between units without a factor, and draws the dreams; on the CPU.
-        hidden_sign: `inhibitory` starts hidden units as inhibitors of the units that a factor touches; all others start
-            as exciters.
+        signs: of each restart, as `first_signs` gives them; -1 starts hidden units as inhibitors of the units that a factor
+            touches, anything else, or nothing, as exciters.
     """
-    if hidden_sign == "inhibitory":
-        factors = [_heavier_side(loadings) for loadings in factors]
+    inhibitory = [restart for restart, sign in enumerate(signs) if sign < 0]
+    factors = [
+        _heavier_side(loadings) if restart in inhibitory else loadings for restart, loadings in enumerate(factors)
+    ]
     _set_generative_side(model, factors, mean_count, generator)
-    if hidden_sign == "inhibitory":
-        with torch.no_grad():
-            model.hidden_weights[:, : model.n_visible].neg_()
+    with torch.no_grad():
+        model.hidden_weights[inhibitory, : model.n_visible] *= -1
     fit_posterior_to_dreams(model, generator)
     if model.posterior.deep is not None:
         model.posterior.deep.randomise(generator)
-    _calibrate(model, windows)
+    calibrate(model, windows)
+
+
+def start_count(model: POGLMNetwork) -> float:
+    """Hidden spikes per bin that a unit is meant to fire at the start."""
+    return START_COUNT[model.family] if model.max_count == 1 else START_COUNT_OF_SEVERAL
+
+
+def first_signs(n_restarts: int, hidden_sign: str) -> list[int]:
+    """Whether the hidden units of each restart start by exciting (1) or by inhibiting (-1) the recorded ones.
+
+    Where any sign is allowed the second of several restarts inhibits: no held-out bound can favour what was never tried.
+    """
+    if hidden_sign == "inhibitory":
+        return [-1] * n_restarts
+    signs = [1] * n_restarts
+    if hidden_sign == "any" and n_restarts > 1:
+        signs[1] = -1
+    return signs
 
 
 @torch.no_grad()
@@ -69,7 +91,7 @@ def _set_generative_side(
 ) -> None:
     basis = model.basis.cpu().double()
     n_lags = len(basis)
-    start_count = START_COUNT[model.family]
+    at_start = start_count(model)
     lags = torch.arange(n_lags, dtype=torch.float64)
     profile = torch.exp(-lags / (DECAY_IN_WINDOWS * n_lags))
     couplings = basis[:, : model.n_coupling_functions]
@@ -79,13 +101,13 @@ def _set_generative_side(
     n_visible = model.n_visible
     for restart, loadings in enumerate(factors):
         # A Poisson unit of λ spikes a bin has standard deviation √λ, so one of its spikes adds loading / √λ.
-        extra = loadings.clamp(min=0) / math.sqrt(start_count)
+        extra = loadings.clamp(min=0) / math.sqrt(at_start)
         size = _drive_for(extra, baseline, profile, model.link)
         size += NOISE * torch.rand(size.shape, dtype=torch.float64, generator=generator)
         weights = size[:, :, None] * on_basis
         model.hidden_weights[restart, :n_visible] = weights.reshape(n_visible, -1).to(model.hidden_weights)
     model.baseline[:, :n_visible] = baseline.to(model.baseline)
-    model.baseline[:, n_visible:] = inverse_link(model.link, torch.tensor(start_count, dtype=torch.float64)).to(
+    model.baseline[:, n_visible:] = inverse_link(model.link, torch.tensor(at_start, dtype=torch.float64)).to(
         model.baseline
     )
 
@@ -109,17 +131,20 @@ def _drive_for(extra: Tensor, baseline: Tensor, profile: Tensor, link: str) -> T
 
 
 @torch.no_grad()
-def _calibrate(model: POGLMNetwork, windows: Windows) -> None:
+def calibrate(model: POGLMNetwork, windows: Windows) -> None:
     """Shift each posterior so that it expects as many spikes as its unit is meant to fire."""
     step = max(1, len(windows) // CALIBRATION_WINDOWS)
     batch = windows.batch(torch.arange(0, len(windows), step))
     features = model.posterior.features(batch.counts)
-    model.posterior.offset.zero_()
-    low = torch.full_like(model.posterior.offset, -15.0)
+    # Further spikes keep their distance to the first one.
+    by_step = model.posterior.offset.unflatten(1, (model.n_hidden, -1))
+    distance = by_step - by_step[..., :1]
+    low = torch.full_like(by_step[..., :1], -15.0)
     high = torch.full_like(low, 10.0)
     for _ in range(20):
-        model.posterior.offset.copy_(0.5 * (low + high))
-        mean = posterior_mean(model.posterior(features), model.family).mean((0, 3))
-        too_many = mean > START_COUNT[model.family]
-        low = torch.where(too_many, low, model.posterior.offset)
-        high = torch.where(too_many, model.posterior.offset, high)
+        offset = 0.5 * (low + high)
+        by_step.copy_(offset + distance)
+        mean = posterior_mean(model.posterior(features), model.family, model.max_count).mean((0, 3))
+        too_many = mean[..., None] > start_count(model)
+        low = torch.where(too_many, low, offset)
+        high = torch.where(too_many, offset, high)

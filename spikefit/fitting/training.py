@@ -13,7 +13,7 @@ two epochs resumes to the same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,7 @@ class TrainingState:
     converged: bool = False
     n_restarts: int = 1
     n_hidden: int = 1
+    early_signs: list[int] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -93,6 +94,8 @@ class Training:
         polish: whether to end with a few epochs on all bins.
         seed: of draws and order.
         name_unit: names a unit by its index, for messages.
+        early_signs: what the hidden units of each restart are held to until some are pruned, where any sign is allowed; see
+            `Loop`.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class Training:
         seed: int,
         name_unit: NameUnit,
         polish: bool = True,
+        early_signs: Sequence[int] = (),
     ) -> None:
         self.polish = polish
         self.n_hidden, self.max_epochs, self.settings, self.estimator = n_hidden, max_epochs, settings, estimator
@@ -116,7 +120,7 @@ class Training:
         self.name_unit = name_unit
         self.generator = torch.Generator(model.basis.device).manual_seed(seed)
         self.shuffle = torch.Generator().manual_seed(seed)
-        self.state = TrainingState(n_restarts=model.n_restarts, n_hidden=model.n_hidden)
+        self.state = TrainingState(n_restarts=model.n_restarts, n_hidden=model.n_hidden, early_signs=list(early_signs))
         self.loop = self._loop(model)
         self.best: Float[Tensor, "window restart"] | None = None
         self.best_model: POGLMNetwork | None = None
@@ -133,8 +137,7 @@ class Training:
             generator=self.generator,
             shuffle=self.shuffle,
             name_unit=self.name_unit,
-            # A tonic inhibitor that pauses is a copy of every exciter at once, and a trap; who inhibits is decided later.
-            excitatory=self.state.phase in ("search", "train"),
+            early_signs=self.state.early_signs if self.state.phase in ("search", "train") else (),
         )
         loop.rate_scale = self.state.rate_scale
         return loop
@@ -192,6 +195,7 @@ class Training:
             return
         leaders = _leaders(values)
         self._leave_behind(leaders)
+        state.early_signs = [state.early_signs[k] for k in leaders.tolist()] if state.early_signs else []
         self._enter("train", keep_restarts(self.loop.model, leaders))
 
     def _after_train(self, values: Tensor) -> None:
@@ -274,7 +278,7 @@ def _restored(prefix: str, tensors: dict[str, Tensor], like: POGLMNetwork) -> PO
     own = {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
     if not own:
         return None
-    model = like.like(n_hidden=own["posterior.offset"].shape[1], n_restarts=len(own["baseline"]))
+    model = like.like(n_hidden=own["posterior.offset"].shape[1] // like.max_count, n_restarts=len(own["baseline"]))
     for name, parameter in model.named_parameters():
         parameter.copy_(own[name])
     return model

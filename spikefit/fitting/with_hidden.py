@@ -30,12 +30,12 @@ from spikefit.fitting.pruning import keep_hidden
 from spikefit.fitting.residuals import ROTATIONS, residual_factors
 from spikefit.fitting.scores import poglm_nats
 from spikefit.fitting.stability import stability_of
-from spikefit.fitting.start import start_from_factors
+from spikefit.fitting.start import first_signs, start_from_factors
 from spikefit.fitting.training import Trained, Training, TrainingState
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.prob.chain import categorical_estimator
 from spikefit.prob.estimators import get_estimator
 from spikefit.prob.protocol import Estimator
-from spikefit.prob.single import single_spike_estimator
 
 
 def train_candidate(
@@ -58,9 +58,11 @@ def train_candidate(
         n_covariates=problem.n_covariates,
         posterior_depth=settings.posterior_depth,
         n_coupling_functions=problem.n_coupling_functions,
+        max_count=settings.max_count,
         scattered=problem.settings.count_law == NEGATIVE_BINOMIAL,
     )
     train = problem.windows(problem.split.train, CORE_BINS)
+    signs = first_signs(settings.restarts, settings.hidden_sign)
     training = Training(
         model,
         n_hidden=n_hidden,
@@ -79,6 +81,7 @@ def train_candidate(
         ),
         max_epochs=settings.max_epochs,
         polish=polish,
+        early_signs=signs,
         seed=settings.seed,
         name_unit=lambda index: [*problem.unit_ids, *(f"hidden-{h}" for h in range(n_first))][index],
     )
@@ -87,8 +90,8 @@ def train_candidate(
         training.restore(*load_checkpoint(path, problem.identity, problem.device))
     else:
         generator = torch.Generator().manual_seed(settings.seed)
-        factors = restart_factors(design, fit, n_first, settings)
-        start_from_factors(model, factors, problem.mean_count, train, generator, hidden_sign=settings.hidden_sign)
+        factors = restart_factors(design, fit, n_first, settings, signs)
+        start_from_factors(model, factors, problem.mean_count, train, generator, signs=signs)
         if model.log_dispersion is not None and fit.dispersion is not None:
             with torch.no_grad():
                 model.log_dispersion.copy_(fit.dispersion.log())
@@ -118,15 +121,19 @@ def train_candidate(
 def choose_estimator(settings: FitSettings) -> Estimator:
     """The gradient estimator that goes with the posterior's family."""
     if settings.family == "categorical":
-        return single_spike_estimator(settings.estimator, temperature=settings.temperature)
+        return categorical_estimator(settings.estimator, temperature=settings.temperature, max_count=settings.max_count)
     return get_estimator(settings.estimator, temperature=settings.temperature)
 
 
-def restart_factors(design: Design, fit: GLMFit, n_factors: int, settings: FitSettings) -> list[Tensor]:
+def restart_factors(
+    design: Design, fit: GLMFit, n_factors: int, settings: FitSettings, signs: Sequence[int]
+) -> list[Tensor]:
     """Factors for every restart: one rotation of them after another, then the same again, jittered."""
     out = []
     for restart in range(settings.restarts):
-        rotation = ROTATIONS[restart % len(ROTATIONS)]
+        # An inhibitory restart among excitatory ones takes the first rotation too, in place of the least sharp one.
+        turn = 0 if signs[restart] < 0 < max(signs) else restart % len(ROTATIONS)
+        rotation = ROTATIONS[turn]
         loadings = residual_factors(design, fit, n_factors=n_factors, link=settings.link, rotation=rotation)
         if restart >= len(ROTATIONS):
             generator = torch.Generator().manual_seed(settings.seed + restart)

@@ -2,7 +2,7 @@
 
 q(z | x) factorises over bins and hidden units; each factor has a rate λ that depends on what the visible units did
 before its bin, or before, in and after it. The family says what λ means: a Poisson mean, or the rate of arrivals of
-which the bin counts at most one. Restarts share all features and differ in weights, so they are one matrix product.
+which the bin counts at most one, for a first spike, a second one given the first, and so on. Restarts share all features and differ in weights, so they are one matrix product.
 
 Source: Li et al., "A differentiable partially observable GLM with forward-backward message passing" (ICML 2024).
 """
@@ -34,25 +34,34 @@ class ForwardPosterior(nn.Module):
         basis: (lag, basis).
         n_restarts: independent sets of weights.
         depth: residual convolutions beside the linear read-out; see `spikefit.models.depth`.
+        max_count: rates per hidden unit, of a law over 0 to `max_count` spikes (`spikefit.prob.chain`); each has a row of
+            weights, the rows of a unit one behind the other.
     """
 
     basis: Tensor
     causal = True
 
     def __init__(
-        self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], n_restarts: int, depth: int = 0
+        self,
+        n_visible: int,
+        n_hidden: int,
+        basis: Float[Tensor, "lag basis"],
+        n_restarts: int,
+        depth: int = 0,
+        max_count: int = 1,
     ) -> None:
         super().__init__()
+        n_rows = n_hidden * max_count
         self.register_buffer("basis", basis)
         self.depth = depth
         self.deep = None
         if depth:
             n_features = self.n_features(n_visible, basis.shape[1])
             self.deep = DeepReadout(
-                n_features, n_hidden, depth=depth, causal=self.causal, like=basis, n_restarts=n_restarts
+                n_features, n_rows, depth=depth, causal=self.causal, like=basis, n_restarts=n_restarts
             )
-        self.offset = nn.Parameter(basis.new_zeros(n_restarts, n_hidden))
-        self.past = nn.Parameter(basis.new_zeros(n_restarts, n_hidden, n_visible * basis.shape[1]))
+        self.offset = nn.Parameter(basis.new_zeros(n_restarts, n_rows))
+        self.past = nn.Parameter(basis.new_zeros(n_restarts, n_rows, n_visible * basis.shape[1]))
 
     @staticmethod
     def n_features(n_visible: int, n_functions: int) -> int:
@@ -142,16 +151,22 @@ class ForwardBackwardPosterior(ForwardPosterior):
         n_hidden: hidden units.
         basis: (lag, basis), used mirrored for the future.
         n_restarts: independent sets of weights.
-        depth: as that of `ForwardPosterior`.
+        depth, max_count: as those of `ForwardPosterior`.
     """
 
     causal = False
 
     def __init__(
-        self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], n_restarts: int, depth: int = 0
+        self,
+        n_visible: int,
+        n_hidden: int,
+        basis: Float[Tensor, "lag basis"],
+        n_restarts: int,
+        depth: int = 0,
+        max_count: int = 1,
     ) -> None:
-        super().__init__(n_visible, n_hidden, basis, n_restarts, depth)
-        self.present = nn.Parameter(basis.new_zeros(n_restarts, n_hidden, n_visible))
+        super().__init__(n_visible, n_hidden, basis, n_restarts, depth, max_count)
+        self.present = nn.Parameter(basis.new_zeros(n_restarts, n_hidden * max_count, n_visible))
         self.future = nn.Parameter(torch.zeros_like(self.past))
 
     def features(

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from spikefit.prob.chain import ChainEstimator, chain_log_prob, sample_chain
 from spikefit.prob.estimators import PathwiseDraws, ScoreDraws
 from spikefit.prob.poisson import poisson_log_prob, sample_poisson
 from spikefit.prob.protocol import Draws, Estimator
@@ -65,11 +66,13 @@ class HardDraws:
         family: `poisson` or `categorical`.
         n_draws: draws of every count.
         generator: source of the draws, on the device of the rates.
+        max_count: most spikes of a categorical count.
     """
 
     family: str
     n_draws: int
     generator: torch.Generator
+    max_count: int = 1
 
     def __call__(self, rate: Tensor) -> Draws:
         return PathwiseDraws(self._sample(rate.expand(self.n_draws, *rate.shape)))
@@ -81,6 +84,8 @@ class HardDraws:
         return PathwiseDraws(counts)
 
     def _sample(self, rate: Tensor) -> Tensor:
+        if self.max_count > 1:
+            return sample_chain(rate, self.max_count, self.generator)
         return (sample_occupancy if self.family == "categorical" else sample_poisson)(rate, self.generator)
 
 
@@ -93,12 +98,14 @@ class EstimatorDraws:
         family: `poisson` or `categorical`.
         n_draws: draws of every count.
         generator: source of the draws, on the device of the rates.
+        max_count: most spikes of a categorical count.
     """
 
     estimator: Estimator
     family: str
     n_draws: int
     generator: torch.Generator
+    max_count: int = 1
 
     def __call__(self, rate: Tensor) -> Draws:
         return self.draw(rate, self.n_draws)
@@ -109,7 +116,7 @@ class EstimatorDraws:
 
     def turns(self, like: Tensor, *, with_slopes: bool) -> Turns:
         if self.estimator.whole_counts:
-            return HardDraws(self.family, 1, self.generator).turns(like, with_slopes=False)
+            return HardDraws(self.family, 1, self.generator, self.max_count).turns(like, with_slopes=False)
         if is_relaxed(self):
             return RelaxedTurns(
                 self.estimator, self.estimator.noise(torch.empty_like(like), self.generator), with_slopes
@@ -120,14 +127,20 @@ class EstimatorDraws:
         if not self.estimator.whole_counts:
             return PathwiseDraws(counts)
         # The chance of a whole train of counts is the product over bins, each given what was drawn before it.
-        log_prob = single_log_prob if self.family == "categorical" else poisson_log_prob
-        return ScoreDraws(counts, log_prob(rate, counts))
+        return ScoreDraws(counts, log_prob_of(rate, counts, self.family, self.max_count))
+
+
+def log_prob_of(rate: Tensor, counts: Tensor, family: str, max_count: int) -> Tensor:
+    """log-probability of whole hidden counts under the family's law."""
+    if max_count > 1:
+        return chain_log_prob(rate, counts, max_count)
+    return (single_log_prob if family == "categorical" else poisson_log_prob)(rate, counts)
 
 
 def is_relaxed(draws: object) -> TypeGuard[RelaxedDraws]:
     """Whether what is random about these draws does not depend on the rates."""
     return isinstance(draws, EstimatorDraws) and isinstance(
-        draws.estimator, FirstArrivalEstimator | BinaryGumbelEstimator
+        draws.estimator, FirstArrivalEstimator | BinaryGumbelEstimator | ChainEstimator
     )
 
 
@@ -146,7 +159,7 @@ class RelaxedDraws(Protocol):
     """Draws of an estimator whose noise is independent of the rates."""
 
     @property
-    def estimator(self) -> FirstArrivalEstimator | BinaryGumbelEstimator: ...
+    def estimator(self) -> FirstArrivalEstimator | BinaryGumbelEstimator | ChainEstimator: ...
     @property
     def n_draws(self) -> int: ...
     @property
@@ -158,7 +171,7 @@ class RelaxedDraws(Protocol):
 class RelaxedTurns:
     """All noise drawn beforehand, all slopes taken afterwards: little is left to do in a bin."""
 
-    estimator: FirstArrivalEstimator | BinaryGumbelEstimator
+    estimator: FirstArrivalEstimator | BinaryGumbelEstimator | ChainEstimator
     noise: Float[Tensor, "bin *shape"]
     with_slopes: bool
 

@@ -5,6 +5,7 @@ Automatic differentiation would keep half a dozen arrays of the size (draw, wind
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from spikefit.models.link import LINKS
 from spikefit.models.visible_input import Spikes, by_bins, occupied
+from spikefit.prob.chain import chain_mean, steps_of
 from spikefit.prob.single import occupancy
 
 
@@ -127,41 +129,50 @@ class _Scattered(torch.autograd.Function):
 
 
 def hidden_divergence(
-    log_rate: Float[Tensor, "*own_draw window restart hidden bin"],
+    log_rate: Float[Tensor, "*own_draw window restart row bin"],
     drive: Float[Tensor, "draw window restart hidden bin"],
     scored: Bool[Tensor, "window bin"] | None,
     *,
     link: str,
     family: str,
+    max_count: int = 1,
 ) -> Float[Tensor, "draw window restart hidden"]:
     """Σ over scored bins of KL( q ‖ Poisson(f(drive)) ), where q is the posterior's law of the family.
 
     With λ the posterior's rate: `poisson` is q = Poisson(λ), λ log(λ / f) − λ + f. `categorical` is a bin that holds one
-    spike with probability p = 1 − e^(−λ) and none otherwise, p log p − (1 − p) λ − p log f + f.
+    spike with probability p = 1 − e^(−λ) and none otherwise, p log p − (1 − p) λ − p log f + f. Where it holds up to M, step m is
+    reached with probability S = p₁ … pₘ₋₁ and adds S · (pₘ log pₘ − (1 − pₘ) λₘ + pₘ log m − pₘ log f); log m adds up to log z!.
 
     Args:
-        log_rate: log λ; with a draw axis where the posterior reads its own spikes.
+        log_rate: log λ; with a draw axis where the posterior reads its own spikes, and M rows per hidden unit.
         drive: of the hidden units, given a sampled history.
         scored: which bins count; None for all.
         link: `softplus`, `exp` or `sigmoid`.
         family: `poisson` or `categorical`.
+        max_count: M of the latter.
     """
-    total: Tensor = _Divergence.apply(log_rate, drive, scored, link, family)  # type: ignore[no-untyped-call]
+    total: Tensor = _Divergence.apply(log_rate, drive, scored, link, family, max_count)  # type: ignore[no-untyped-call]
     return total
 
 
-def posterior_mean(log_rate: Tensor, family: str) -> Tensor:
+def posterior_mean(log_rate: Tensor, family: str, max_count: int = 1) -> Tensor:
     """Expected hidden count of a posterior with that log rate."""
     rate = log_rate.exp()
+    if max_count > 1:
+        return chain_mean(rate, max_count)
     return occupancy(rate) if family == "categorical" else rate
 
 
 class _Divergence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, log_rate: Tensor, drive: Tensor, scored: Tensor | None, link: str, family: str) -> Tensor:
+    def forward(
+        ctx: Any, log_rate: Tensor, drive: Tensor, scored: Tensor | None, link: str, family: str, max_count: int
+    ) -> Tensor:
         prior, slope = LINKS[link](drive)
         rate = log_rate.exp()
-        if family == "categorical":
+        if max_count > 1:
+            value, by_log_rate, mean = _up_to_many(rate, prior, max_count)
+        elif family == "categorical":
             mean = occupancy(rate)
             empty = 1 - mean
             log_ratio = mean.log() - prior.log()
@@ -173,6 +184,7 @@ class _Divergence(torch.autograd.Function):
             value = rate * log_ratio - rate + prior
             by_log_rate = rate * log_ratio
         by_drive = slope * (1 - mean / prior)
+        ctx.max_count = max_count
         if scored is not None:
             mask = scored[:, None, None, :]
             value, by_log_rate, by_drive = value * mask, by_log_rate * mask, by_drive * mask
@@ -182,8 +194,28 @@ class _Divergence(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         by_log_rate, by_drive = ctx.saved_tensors
         grad = grad[..., None]
-        by_log_rate = by_log_rate * grad
-        return by_log_rate.sum(0) if ctx.same_for_all_draws else by_log_rate, by_drive * grad, None, None, None
+        by_log_rate = by_log_rate * (grad if ctx.max_count == 1 else grad.repeat_interleave(ctx.max_count, dim=-2))
+        return by_log_rate.sum(0) if ctx.same_for_all_draws else by_log_rate, by_drive * grad, None, None, None, None
+
+
+def _up_to_many(rate: Tensor, prior: Tensor, max_count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Divergence of counts up to M from Poisson ones, its derivative in the log rates, and the mean counts."""
+    rates = steps_of(rate, max_count).unbind(-2)
+    chances = [occupancy(r) for r in rates]
+    # From the last step on: what the divergence has still to come once a step is reached.
+    log_prior = prior.log()
+    to_come, slopes = torch.zeros_like(prior), []
+    for m in range(max_count, 0, -1):
+        own, chance = rates[m - 1], chances[m - 1]
+        taken = chance.log() + math.log(m) - log_prior + to_come
+        slopes.append(own * (1 - chance) * (taken + own))
+        to_come = chance * taken - (1 - chance) * own
+    reached, mean, parts = torch.ones_like(chances[0]), torch.zeros_like(chances[0]), []
+    for chance, slope in zip(chances, reversed(slopes), strict=True):
+        parts.append(reached * slope)
+        reached = reached * chance
+        mean = mean + reached
+    return to_come + prior, torch.stack(parts, dim=-2).flatten(-3, -2), mean

@@ -34,13 +34,14 @@ class POGLMNetwork(nn.Module):
         n_hidden: hidden units, at least one.
         basis: (lag, basis); its device and dtype are the model's.
         link: `softplus`, `exp` or `sigmoid`.
-        family: of the posterior over hidden counts, `poisson` or `categorical` (at most one spike per bin).
+        family: of the posterior over hidden counts, `poisson` or `categorical` (at most `max_count` spikes per bin).
         posterior: what it sees: `forward-backward`, `forward` or `forward-self`.
         n_restarts: independent sets of parameters.
         n_covariates: columns of covariates that every unit listens to.
         posterior_depth: residual convolutions in the posterior's read-out.
         n_coupling_functions: functions of the basis that couplings are made of, the rest being for own history (see
             `own_history.py`); None for all, own history included.
+        max_count: most hidden spikes per bin in a categorical posterior.
         scattered: whether counts of the visible units are negative-binomial; hidden ones are Poisson either way.
     """
 
@@ -59,10 +60,12 @@ class POGLMNetwork(nn.Module):
         n_covariates: int = 0,
         posterior_depth: int = 0,
         n_coupling_functions: int | None = None,
+        max_count: int = 1,
         scattered: bool = False,
     ) -> None:
         super().__init__()
         self.n_visible, self.n_hidden, self.link, self.family = n_visible, n_hidden, link, family
+        self.max_count = max_count
         self.register_buffer("basis", basis)
         n_units, n_functions = n_visible + n_hidden, basis.shape[1]
         self.baseline = nn.Parameter(basis.new_zeros(n_restarts, n_units))
@@ -77,7 +80,7 @@ class POGLMNetwork(nn.Module):
         self.scattered = scattered
         self.log_dispersion = nn.Parameter(basis.new_full((n_restarts, n_visible), -3.0)) if scattered else None
         self.posterior_name = posterior
-        self.posterior = POSTERIORS[posterior](n_visible, n_hidden, basis, n_restarts, posterior_depth)
+        self.posterior = POSTERIORS[posterior](n_visible, n_hidden, basis, n_restarts, posterior_depth, max_count)
 
     @property
     def n_restarts(self) -> int:
@@ -114,6 +117,7 @@ class POGLMNetwork(nn.Module):
             n_covariates=self.n_covariates,
             posterior_depth=self.posterior.depth,
             n_coupling_functions=self.n_coupling_functions,
+            max_count=self.max_count,
             scattered=self.scattered,
         )
 

@@ -44,13 +44,20 @@ class ForwardSelfPosterior(ForwardPosterior):
         basis: (lag, basis).
         n_restarts: independent sets of weights.
         depth: as that of `ForwardPosterior`, of what the visible units say.
+        max_count: as that of `ForwardPosterior`; all rates of a unit read the counts drawn before.
     """
 
     def __init__(
-        self, n_visible: int, n_hidden: int, basis: Float[Tensor, "lag basis"], n_restarts: int, depth: int = 0
+        self,
+        n_visible: int,
+        n_hidden: int,
+        basis: Float[Tensor, "lag basis"],
+        n_restarts: int,
+        depth: int = 0,
+        max_count: int = 1,
     ) -> None:
-        super().__init__(n_visible, n_hidden, basis, n_restarts, depth)
-        self.own = nn.Parameter(basis.new_zeros(n_restarts, n_hidden, n_hidden * basis.shape[1]))
+        super().__init__(n_visible, n_hidden, basis, n_restarts, depth, max_count)
+        self.own = nn.Parameter(basis.new_zeros(n_restarts, n_hidden * max_count, n_hidden * basis.shape[1]))
 
     def draw_at(
         self, drive: Float[Tensor, "window restart hidden bin"], draw_hidden: DrawHidden
@@ -84,26 +91,32 @@ def _rate_slope(drive: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _advance(
-    visible: Float[Tensor, "window restart hidden bin"],
-    filters: Float[Tensor, "restart post pre lag"],
+    visible: Float[Tensor, "window restart row bin"],
+    filters: Float[Tensor, "restart row pre lag"],
     draw_hidden: DrawsInTurn,
     with_slope: bool,
-) -> tuple[Float[Tensor, "draw window restart hidden bin"], Float[Tensor, "draw window restart hidden bin"] | None]:
-    """Draw bin after bin; counts, and their slopes in their drives where the draws have them."""
-    n_windows, n_restarts, n_hidden, n_bins = visible.shape
-    n_draws, n_lags = draw_hidden.n_draws, filters.shape[-1]
+) -> tuple[Float[Tensor, "draw window restart hidden bin"], Float[Tensor, "draw window restart row bin"] | None]:
+    """Draw bin after bin; counts, and their slopes in the drives of all rows where the draws have them."""
+    n_windows, n_restarts, n_rows, n_bins = visible.shape
+    n_draws, n_lags, n_hidden = draw_hidden.n_draws, filters.shape[-1], filters.shape[2]
     # Inside, rows are (draw, window) pairs and a row's bins lie one behind the other, so that the history of a bin is
     # one stretch of memory and its drive one product.
     outside = visible.permute(3, 1, 0, 2).repeat(1, 1, n_draws, 1)
-    kernel = filters.flip(3).permute(0, 3, 2, 1).reshape(n_restarts, n_lags * n_hidden, n_hidden)
+    kernel = filters.flip(3).permute(0, 3, 2, 1).reshape(n_restarts, n_lags * n_hidden, n_rows)
     counts = visible.new_zeros(n_restarts, n_draws * n_windows, (n_lags + n_bins) * n_hidden)
-    turns = draw_hidden.turns(outside, with_slopes=with_slope)
+
+    def at_once(rows: Tensor) -> Tensor:
+        # Draws of several rows a unit want time behind the rows; here it is one moment.
+        return rows if n_rows == n_hidden else rows[..., None]
+
+    turns = draw_hidden.turns(at_once(outside), with_slopes=with_slope)
     for bin_ in range(n_bins):
         first = bin_ * n_hidden
         behind = counts[:, :, first : first + n_lags * n_hidden]
         drive = torch.baddbmm(outside[bin_], behind, kernel)
         first += n_lags * n_hidden
-        counts[:, :, first : first + n_hidden] = turns.counts(bin_, _rate(drive))
+        drawn_now = turns.counts(bin_, at_once(_rate(drive)))
+        counts[:, :, first : first + n_hidden] = drawn_now.view(n_restarts, -1, n_hidden)
         outside[bin_] = drive  # its place is free, and slopes are taken for all bins at once
 
     def as_draws(rows: Tensor) -> Tensor:  # from (restart, row, bin, hidden)
@@ -111,10 +124,10 @@ def _advance(
         return by_draw.permute(1, 2, 0, 4, 3).contiguous()
 
     drawn = as_draws(counts.unflatten(2, (n_lags + n_bins, n_hidden))[:, :, n_lags:])
-    slopes = turns.slopes(_rate(outside))
+    slopes = turns.slopes(at_once(_rate(outside)))
     if slopes is None:
         return drawn, None
-    return drawn, as_draws((slopes * _rate_slope(outside)).permute(1, 2, 0, 3))
+    return drawn, as_draws((slopes.view_as(outside) * _rate_slope(outside)).permute(1, 2, 0, 3))
 
 
 class _InTurn(torch.autograd.Function):
@@ -133,20 +146,23 @@ class _InTurn(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, by_count: Tensor, by_drive: Tensor) -> tuple[Tensor, None, None, None]:
         slope, filters = ctx.saved_tensors
-        n_draws, n_windows, n_restarts, n_hidden, n_bins = slope.shape
-        n_lags = filters.shape[-1]
+        n_draws, n_windows, n_restarts, n_rows, n_bins = slope.shape
+        n_lags, n_hidden = filters.shape[-1], filters.shape[2]
+        n_steps = n_rows // n_hidden  # rows of one count
 
-        def as_rows(by_draw: Tensor) -> Tensor:  # (bin, restart, row, hidden)
-            return by_draw.permute(4, 2, 0, 1, 3).reshape(n_bins, n_restarts, n_draws * n_windows, n_hidden)
+        def as_rows(by_draw: Tensor) -> Tensor:  # (bin, restart, draw and window, unit or row)
+            return by_draw.permute(4, 2, 0, 1, 3).reshape(n_bins, n_restarts, n_draws * n_windows, by_draw.shape[3])
 
         # What a count does to the drives one lag behind it, two lags, …
-        kernel = filters.permute(0, 3, 1, 2).reshape(n_restarts, n_lags * n_hidden, n_hidden)
+        kernel = filters.permute(0, 3, 1, 2).reshape(n_restarts, n_lags * n_rows, n_hidden)
         on_count, on_drive, steepness = as_rows(by_count), as_rows(by_drive), as_rows(slope)
-        total = slope.new_zeros(n_restarts, n_draws * n_windows, (n_bins + n_lags) * n_hidden)
+        total = slope.new_zeros(n_restarts, n_draws * n_windows, (n_bins + n_lags) * n_rows)
         for bin_ in range(n_bins - 1, -1, -1):
-            first = bin_ * n_hidden
-            later = total[:, :, first + n_hidden : first + (1 + n_lags) * n_hidden]
+            first = bin_ * n_rows
+            later = total[:, :, first + n_rows : first + (1 + n_lags) * n_rows]
             through = torch.baddbmm(on_count[bin_], later, kernel)
-            total[:, :, first : first + n_hidden] = torch.addcmul(on_drive[bin_], steepness[bin_], through)
-        rows = total.unflatten(2, (n_bins + n_lags, n_hidden))[:, :, :n_bins].unflatten(1, (n_draws, n_windows))
+            if n_steps > 1:
+                through = through.repeat_interleave(n_steps, dim=-1)
+            total[:, :, first : first + n_rows] = torch.addcmul(on_drive[bin_], steepness[bin_], through)
+        rows = total.unflatten(2, (n_bins + n_lags, n_rows))[:, :, :n_bins].unflatten(1, (n_draws, n_windows))
         return rows.permute(1, 2, 0, 4, 3), None, None, None

@@ -38,8 +38,8 @@ def window_seed(seed: int, window: int) -> int:
 class WindowDraws:
     """Draws of the hidden counts of some windows, the first axis of the rates.
 
-    The posterior that reads its own spikes asks for all windows bin by bin. What is random about soft draws of at most one
-    spike is known beforehand and belongs to its window there too; other draws then come from the first window's
+    The posterior that reads its own spikes asks for all windows bin by bin. What is random about soft draws of categorical
+    counts is known beforehand and belongs to its window there too; other draws then come from the first window's
     generator, and so depend on which windows are drawn together.
 
     Attributes:
@@ -61,7 +61,7 @@ class WindowDraws:
         return _Joined([self._of(k, rate.device)(rate[k : k + 1]) for k in range(len(rate))])
 
     def turns(self, like: Tensor, *, with_slopes: bool) -> Turns:
-        """As `DrawsInTurn.turns`; `like` is (bin, restart, draw · window, hidden)."""
+        """As `DrawsInTurn.turns`; `like` is (bin, restart, draw · window, hidden) and whatever lies behind."""
         first = self._of(0, like.device)
         if not is_relaxed(first):
             return first.turns(like, with_slopes=with_slopes)

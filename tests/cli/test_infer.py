@@ -131,7 +131,10 @@ def test_a_dry_run_needs_no_out_and_fits_nothing(invoke, pipeline):
         ),
         (["a.nwb", "-o", "out", "--link", "softpus"], "'softpus' is not one of 'softplus', 'exp', 'sigmoid'"),
         (["a.nwb", "-o", "out", "--bim", "5ms"], "--bim"),
-        (["a.nwb", "-o", "out", "--bin", "1s"], "the window (100ms) is shorter than one bin (1s)"),
+        (
+            ["a.nwb", "-o", "out", "--bin", "10"],
+            "the window (100ms) is shorter than one bin (10s); it must hold at least one bin; a bare number is seconds",
+        ),
         (
             ["a.nwb", "-o", "out", "--significance", "wald"],
             "'wald' is not one of 'null', 'jitter', 'shift', 'trials', 'none'",

@@ -1,7 +1,7 @@
 """Whatever stands in a config file, the answer is a config or a list of faults, never a traceback."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spikefit.config import Config, all_keys, resolve_with_faults
@@ -59,6 +59,7 @@ def test_any_bytes_are_answered(path, content):
     assert_answered(path)
 
 
+@example(name="figures", value=True)
 @given(st.sampled_from(sorted(all_keys())), VALUES)
 @settings(max_examples=150, deadline=None)
 def test_any_value_from_python_is_answered(name, value):

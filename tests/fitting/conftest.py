@@ -48,6 +48,7 @@ def make_model() -> Callable[..., POGLMNetwork]:
         family: str = "poisson",
         posterior: str = "forward-backward",
         depth: int = 0,
+        max_count: int = 1,
         dtype: torch.dtype = torch.float64,
     ) -> POGLMNetwork:
         generator = torch.Generator().manual_seed(seed)
@@ -61,6 +62,7 @@ def make_model() -> Callable[..., POGLMNetwork]:
             posterior=posterior,
             n_restarts=n_restarts,
             posterior_depth=depth,
+            max_count=max_count,
         )
         with torch.no_grad():
             for name, parameter in model.named_parameters():

@@ -21,14 +21,14 @@ from spikefit.models.poglm import POGLMNetwork
 from spikefit.spikes import Counts
 
 POSTERIORS = get_args(ModelConfig.model_fields["posterior"].annotation)
-FAMILIES = get_args(ModelConfig.model_fields["family"].annotation)
+FAMILIES = [(family, 1) for family in get_args(ModelConfig.model_fields["family"].annotation)] + [("categorical", 3)]
 ESTIMATORS = get_args(GradientConfig.model_fields["estimator"].annotation)
 REFUSED = {("forward-self", "exact"): "needs the posterior of all later bins to stay as it is"}
 
 
 @pytest.mark.parametrize("depth", [0, 2])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "max_count"), FAMILIES)
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_it_trains_or_is_refused_with_the_reason(
     make_model: Callable[..., POGLMNetwork],
@@ -36,18 +36,30 @@ def test_it_trains_or_is_refused_with_the_reason(
     tiny_settings: Callable[..., FitSettings],
     posterior: str,
     family: str,
+    max_count: int,
     estimator: str,
     depth: int,
 ) -> None:
     reason = REFUSED.get((posterior, estimator))
     if reason is not None:
         with pytest.raises(ConfigError, match=reason):
-            Config().replace(posterior=posterior, family=family, estimator=estimator)
+            Config().replace(posterior=posterior, family=family, max_count=max_count, estimator=estimator)
         return
-    config = Config().replace(posterior=posterior, family=family, estimator=estimator, draws=2, posterior_depth=depth)
+    config = Config().replace(
+        posterior=posterior, family=family, max_count=max_count, estimator=estimator, draws=2, posterior_depth=depth
+    )
     assert config.model.posterior == posterior
-    settings = tiny_settings(posterior=posterior, family=family, estimator=estimator)
-    model = make_model(3, 2, n_restarts=2, family=family, posterior=posterior, depth=depth, dtype=torch.float32)
+    settings = tiny_settings(posterior=posterior, family=family, max_count=max_count, estimator=estimator)
+    model = make_model(
+        3,
+        2,
+        n_restarts=2,
+        family=family,
+        max_count=max_count,
+        posterior=posterior,
+        depth=depth,
+        dtype=torch.float32,
+    )
     counts = segmented([60, 45])
     windows = Windows(
         torch.from_numpy(np.ascontiguousarray(counts.counts.T)),
@@ -76,16 +88,24 @@ def test_it_trains_or_is_refused_with_the_reason(
     assert (judge(model, windows, n_draws=20).sum(0) > start).all()
 
 
-@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_a_poisson_posterior_with_a_largest_count_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a poisson posterior has no largest count, and max_count is 3"):
+        Config().replace(family="poisson", max_count=3)
+
+
+@pytest.mark.parametrize(("depth", "max_count"), [(0, 1), (1, 1), (3, 1), (0, 3), (2, 2)])
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_what_a_fit_leaves_makes_its_network_again(
-    make_model: Callable[..., POGLMNetwork], posterior: str, depth: int
+    make_model: Callable[..., POGLMNetwork], posterior: str, depth: int, max_count: int
 ) -> None:
-    model = make_model(3, 2, posterior=posterior, family="categorical", depth=depth, dtype=torch.float32)
+    model = make_model(
+        3, 2, posterior=posterior, family="categorical", max_count=max_count, depth=depth, dtype=torch.float32
+    )
     left = {name: parameter.detach()[0].numpy() for name, parameter in model.named_parameters()}
     again = network_of(left | {"basis": model.basis.numpy()}, link="softplus", family="categorical")
     assert again.posterior_name == posterior
     assert again.posterior.depth == depth
+    assert again.max_count == max_count
     assert again.context == model.context
     for name, parameter in model.named_parameters():
         assert torch.equal(again.get_parameter(name), parameter), name

@@ -175,9 +175,13 @@ def test_the_rate_moves_between_the_two_shares(make_loop: Callable[..., Loop]) -
 
 
 def test_hidden_units_can_be_held_to_exciting(make_loop: Callable[..., Loop]) -> None:
-    loop = make_loop(excitatory=True)
+    loop = make_loop(early_signs=(1, 1))
     loop.epoch(1.0, 1.0)
     assert (loop.model.hidden_weights[:, :3] >= 0).all()
+    other = make_loop(early_signs=(-1, 1))
+    other.epoch(1.0, 1.0)
+    assert (other.model.hidden_weights[0, :3] <= 0).all()
+    assert (other.model.hidden_weights[1, :3] >= 0).all()
     free = make_loop()
     free.epoch(1.0, 1.0)
     assert (free.model.hidden_weights[:, :3] < 0).any()
@@ -187,7 +191,7 @@ def test_hidden_units_can_be_held_to_exciting(make_loop: Callable[..., Loop]) ->
 def test_the_sign_of_hidden_units_is_held_for_all_but_themselves(
     make_loop: Callable[..., Loop], sign: str, of: float
 ) -> None:
-    loop = make_loop(n_hidden=2, hidden_sign=sign, excitatory=True)
+    loop = make_loop(n_hidden=2, hidden_sign=sign, early_signs=(1, 1))
     own_before = loop.model.hidden_weights.detach()[:, 3:].unflatten(-1, (2, -1)).diagonal(dim1=1, dim2=2).clone()
     loop.epoch(1.0, 1.0)
     by_sender = loop.model.hidden_weights.detach().unflatten(-1, (2, -1))  # (restart, post, pre, function)

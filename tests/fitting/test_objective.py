@@ -23,8 +23,9 @@ from spikefit.models.likelihood import hidden_divergence
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.models.posteriors import POSTERIORS
 from spikefit.prob import Estimator, get_estimator, poisson_correction, poisson_log_prob
+from spikefit.prob.chain import categorical_estimator
 from spikefit.prob.estimators import PathwiseDraws
-from spikefit.prob.single import occupancy, single_spike_estimator
+from spikefit.prob.single import occupancy
 from spikefit.spikes import Counts
 
 MakeModel = Callable[..., POGLMNetwork]
@@ -248,7 +249,7 @@ class Tiny:
 
     def configurations(self) -> Tensor:
         """All counts of the hidden units in the bin before and in the first scored bin; (configuration, hidden, 2)."""
-        n, largest = self.model.n_hidden, 1 if self.model.family == "categorical" else LARGEST
+        n, largest = self.model.n_hidden, self.model.max_count if self.model.family == "categorical" else LARGEST
         table = list(itertools.product(range(largest + 1), repeat=2 * n))
         return torch.tensor(table, dtype=torch.float64).reshape(-1, n, 2)
 
@@ -256,8 +257,18 @@ class Tiny:
         """q of every configuration."""
         rate, z = self.rate[:, :, :2], self.configurations()
         if self.model.family == "categorical":
-            return torch.where(z > 0, -torch.expm1(-rate), torch.exp(-rate)).prod(2).prod(1)
+            return chain(z, rate, self.model.max_count).prod(2).prod(1)
         return poisson_log_prob(rate, z).sum((1, 2)).exp()
+
+
+def chain(z: Tensor, rate: Tensor, largest: int) -> Tensor:
+    """Probability of categorical counts (…, hidden, bin), whose rates have `largest` rows per hidden unit: spike after spike."""
+    by_step = rate.unflatten(-2, (-1, largest))
+    one, out = torch.ones_like(z), 1.0
+    for k in range(largest):
+        another, no_more = -torch.expm1(-by_step[..., k, :]), torch.exp(-by_step[..., k, :])
+        out = out * torch.where(z > k, another * one, torch.where(z == k, no_more * one, one))
+    return torch.as_tensor(out)
 
 
 @dataclasses.dataclass
@@ -287,7 +298,18 @@ class Given:
 
 
 def make_tiny(make_model: MakeModel, family: str, posterior: str = "forward-backward") -> Tiny:
-    model = make_model(2, 2, n_lags=1, n_functions=1, size=0.7, seed=11, family=family, posterior=posterior)
+    family, _, largest = family.partition("≤")
+    model = make_model(
+        2,
+        2,
+        n_lags=1,
+        n_functions=1,
+        size=0.7,
+        seed=11,
+        family=family,
+        posterior=posterior,
+        max_count=int(largest or 1),
+    )
     with torch.no_grad():
         model.posterior.offset.fill_(-0.7)
     counts = torch.tensor([[[1.0, 0, 2, 1, 0], [0, 1, 0, 3, 1]]], dtype=torch.float64)
@@ -300,12 +322,15 @@ def tiny(make_model: MakeModel) -> Tiny:
     return make_tiny(make_model, "poisson")
 
 
-@pytest.fixture(params=["poisson", "categorical"])
+KINDS = ["poisson", "categorical", "categorical≤3"]
+
+
+@pytest.fixture(params=KINDS)
 def tiny_of_a_family(make_model: MakeModel, request: pytest.FixtureRequest) -> Tiny:
     return make_tiny(make_model, request.param)
 
 
-@pytest.fixture(params=list(itertools.product(["poisson", "categorical"], POSTERIORS)), ids="-".join)
+@pytest.fixture(params=list(itertools.product(KINDS, POSTERIORS)), ids="-".join)
 def tiny_of_a_kind(make_model: MakeModel, request: pytest.FixtureRequest) -> Tiny:
     return make_tiny(make_model, *request.param)
 
@@ -321,7 +346,14 @@ def written_out(tiny: Tiny) -> tuple[float, float]:
     n = model.n_visible
     z = tiny.configurations().numpy()
     value = np.zeros(len(z))
-    law = (lambda x, own: stats.bernoulli.pmf(x, -np.expm1(-own))) if binary else stats.poisson.pmf
+
+    def law(x: np.ndarray, own: np.ndarray) -> np.ndarray:
+        if not binary:
+            return stats.poisson.pmf(x, own)
+        return chain(torch.from_numpy(x + 0.0)[..., None], torch.from_numpy(own)[..., None], model.max_count)[
+            ..., 0
+        ].numpy()
+
     weight = law(z[:, :, 0], rate[:, :, 0]).prod(axis=1)
     joint = weight.copy()
     weight = weight * law(z[:, :, 1], rate[:, :, 1]).prod(axis=1)
@@ -330,8 +362,8 @@ def written_out(tiny: Tiny) -> tuple[float, float]:
         expected = np.logaddexp(0, baseline + past @ filters.T)
         seen, prior, own = x[:, 2 + place], expected[:, n:], rate[:, :, 1 + place]
         log_visible = (stats.poisson.logpmf(seen, expected[:, :n]) + special.gammaln(seen + 1)).sum(axis=1)
-        possible = np.arange(2 if binary else 40)[:, None, None]
-        q = np.broadcast_to(law(possible, own), (len(possible), *prior.shape))
+        possible = np.arange(model.max_count + 1 if binary else 40)[:, None, None]
+        q = law(np.broadcast_to(possible, (len(possible), *prior.shape)), own)
         value += log_visible - (q * (np.log(q) - stats.poisson.logpmf(possible, prior))).sum(axis=(0, 2))
         joint *= np.exp(log_visible)
         if place == 0:  # spikes in the last bin act on nothing that is scored, and sum to one
@@ -366,7 +398,7 @@ def test_the_bound_equals_its_definition_and_lies_below_the_evidence(tiny_of_a_k
     if tiny.model.posterior_name == "forward-self":  # the twin: as if no hidden spike were seen by the posterior
         with torch.no_grad():
             tiny.model.posterior.get_parameter("own").zero_()
-        assert abs(written_out(tiny)[0] - bound) > 0.01
+        assert abs(written_out(tiny)[0] - bound) > 0.001
 
 
 @pytest.mark.statistical
@@ -397,8 +429,9 @@ def sampled_gradients(tiny: Tiny, draw: DrawHidden, n_batches: int) -> Tensor:
 
 
 def estimator_for(model: POGLMNetwork, name: str, temperature: float = 0.5) -> Estimator:
-    make = single_spike_estimator if model.family == "categorical" else get_estimator
-    return make(name, temperature=temperature)
+    if model.family == "categorical":
+        return categorical_estimator(name, temperature=temperature, max_count=model.max_count)
+    return get_estimator(name, temperature=temperature)
 
 
 @pytest.mark.statistical
@@ -413,7 +446,9 @@ def test_the_unbiased_estimators_have_the_enumerated_gradient(
     exact = exact_gradient(tiny)
     generator = torch.Generator().manual_seed(3)
     estimator = estimator_for(tiny.model, name)
-    found = sampled_gradients(tiny, EstimatorDraws(estimator, tiny.model.family, 4, generator), 60)
+    found = sampled_gradients(
+        tiny, EstimatorDraws(estimator, tiny.model.family, 4, generator, tiny.model.max_count), 60
+    )
     moving = found.std(0) > 1e-12
     torch.testing.assert_close(found.mean(0)[~moving], exact[~moving], rtol=1e-6, atol=1e-6)
     assert_mean(found[:, moving], exact[moving])
@@ -435,7 +470,7 @@ class Enumerated:
     def correction(self, objective: Tensor, effect: Tensor | None = None) -> Tensor:
         assert effect is not None
         weights = self.weights * len(self.weights)
-        return poisson_correction(self.mean, effect * weights[:, None, None, None, None])
+        return poisson_correction(self.mean, effect * weights.reshape(-1, *(1,) * (effect.ndim - 1)))
 
 
 @pytest.mark.parametrize("twisted", [False, True])
@@ -449,6 +484,9 @@ def test_the_exact_gradient_agrees_with_enumeration_to_ten_digits(tiny_of_a_fami
     def draw(rate: Tensor) -> Enumerated:
         n = tiny.model.n_hidden
         table = torch.cat([tiny.configurations(), torch.zeros(len(weights), n, 1).double()], dim=2)[:, None, None]
+        if tiny.model.max_count > 1:
+            steps = occupancy(rate).unflatten(-2, (n, -1))  # chances of one more, whose products are those of so many
+            return Enumerated(table, steps if twisted else steps.cumprod(-2), weights)
         poisson = tiny.model.family == "poisson"
         return Enumerated(table, rate if poisson != twisted else occupancy(rate), weights)
 
@@ -462,12 +500,12 @@ def test_the_exact_gradient_agrees_with_enumeration_to_ten_digits(tiny_of_a_fami
     assert close == (not twisted)
 
 
-@pytest.mark.parametrize("family", ["poisson", "categorical"])
+@pytest.mark.parametrize(("family", "largest"), [("poisson", 1), ("categorical", 1), ("categorical", 3)])
 def test_the_effect_of_a_spike_is_what_trying_it_shows(
-    make_model: MakeModel, segmented: MakeCounts, family: str
+    make_model: MakeModel, segmented: MakeCounts, family: str, largest: int
 ) -> None:
     """Several lags, windows of unequal length, two restarts, several draws; every latent tried, in float64."""
-    model = make_model(3, 2, n_lags=4, n_restarts=2, family=family)
+    model = make_model(3, 2, n_lags=4, n_restarts=2, family=family, max_count=largest)
     windows = windows_of(model, segmented([40, 27]), 30)
     batch = windows.batch(torch.arange(len(windows)))
     assert batch.scored is not None
@@ -489,6 +527,16 @@ def test_the_effect_of_a_spike_is_what_trying_it_shows(
 
     before = bound_of(counts)
     for hidden, place in itertools.product(range(2), range(counts.shape[-1])):
+        if largest > 1:
+            given = []
+            for k in range(largest + 1):
+                counts_k = counts.clone()
+                counts_k[..., hidden, place] = k
+                given.append(bound_of(counts_k))
+            torch.testing.assert_close(
+                seen[0][..., hidden, :, place], torch.stack(given).diff(dim=0).movedim(0, -1), rtol=0, atol=1e-10
+            )
+            continue
         more, none = counts.clone(), counts.clone()
         if family == "poisson":
             more[..., hidden, place] += 1
@@ -514,7 +562,7 @@ def test_soft_counts_come_close_to_the_enumerated_gradient(tiny_of_a_kind: Tiny,
         cosine = torch.nn.functional.cosine_similarity(found, exact, dim=0).item()
         return cosine, ((found - exact).norm() / exact.norm()).item()
 
-    cosine, off = error(EstimatorDraws(estimator, tiny.model.family, 4, generator), 60)
+    cosine, off = error(EstimatorDraws(estimator, tiny.model.family, 4, generator, tiny.model.max_count), 60)
     assert cosine > 0.999
     assert off < 0.05
     _, off = error(hard_draws(tiny.model, 4, generator), 20)

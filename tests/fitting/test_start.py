@@ -16,7 +16,7 @@ from spikefit.fitting.dreams import dream, fit_posterior_to_dreams
 from spikefit.fitting.glm import fit_glm
 from spikefit.fitting.residuals import ROTATIONS, most_skewed_rotation, residual_factors, third_moments
 from spikefit.fitting.split import split_bins
-from spikefit.fitting.start import START_COUNT, start_from_factors
+from spikefit.fitting.start import START_COUNT, first_signs, start_from_factors
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.likelihood import posterior_mean
@@ -195,3 +195,26 @@ def test_a_fit_finds_the_drivers_and_finds_none_where_there_is_none(driven: Simu
 
     assert least_correlation(counts) > 0.4
     assert least_correlation(turned(counts)) < 0.2
+
+
+def test_one_of_several_restarts_begins_inhibitory() -> None:
+    assert first_signs(3, "any") == [1, -1, 1]
+    assert first_signs(2, "any") == [1, -1]
+    assert first_signs(1, "any") == [1]
+    assert first_signs(3, "excitatory") == [1, 1, 1]
+    assert first_signs(3, "inhibitory") == [-1, -1, -1]
+
+
+def test_its_hidden_units_inhibit_and_those_of_the_others_excite(driven: Simulation) -> None:
+    counts = driven.visible_counts
+    basis = torch.from_numpy(make_basis("raised-cosine-log", window_s=0.1, bin_width_s=0.01, n_functions=5)).float()
+    ranges = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=0.0, seed=0).everything
+    by_unit = torch.from_numpy(np.ascontiguousarray(counts.counts.T))
+    model = POGLMNetwork(14, 2, basis, link="softplus", family="categorical", n_restarts=2)
+    windows = Windows(by_unit, counts.segment_offsets, ranges, context=model.context, core_bins=500)
+    factors = factors_of(counts, 2)
+    generator = torch.Generator().manual_seed(0)
+    start_from_factors(model, [factors, factors], by_unit.double().mean(1), windows, generator, signs=[1, -1])
+    effects = model.coupling_filters()[:, :14, 14:].sum(-1)
+    assert (effects[0] > 0).all()
+    assert (effects[1] < 0).all()

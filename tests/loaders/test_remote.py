@@ -23,7 +23,7 @@ from spikefit.addresses import is_address, name_of_recording, without_credential
 from spikefit.errors import RecordingError, UsageError
 from spikefit.loaders import read, remote
 from spikefit.loaders.remote import RemoteFile
-from spikefit.provenance import _input
+from spikefit.provenance import input_record
 
 Build = Callable[..., Path]
 
@@ -263,7 +263,7 @@ def test_nothing_that_gives_access_is_shown_or_recorded(server: Server) -> None:
     file = RemoteFile(address)
     assert "secret" not in f"{file} {file!r}"
     assert pickle.loads(pickle.dumps(file)).size == len(server.content)  # noqa: S301
-    assert _input(address) == {"path": shown, "name": "session.nwb", "bytes": len(server.content), "etag": "one"}
+    assert input_record(address) == {"path": shown, "name": "session.nwb", "bytes": len(server.content), "etag": "one"}
     assert read(address).source == shown
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import spikefit
-from spikefit.errors import ResultError
+from spikefit.errors import ResultError, UsageError
 from spikefit.pipeline import infer
 
 # Long enough that a signal sent once the training has begun always finds it at work.
@@ -32,12 +32,12 @@ def start(recording: Path, out: Path, settings: dict[str, Any], *more: str) -> s
     )
 
 
-def wait_for(process: subprocess.Popen[str], words: str) -> None:
-    """Return as soon as the run says `words` on stderr."""
+def wait_for(process: subprocess.Popen[str], *words: str) -> None:
+    """Return as soon as the run says one of `words` on stderr."""
     assert process.stderr is not None
     said = []
     for line in process.stderr:
-        if words in line:
+        if any(word in line for word in words):
             return
         said.append(line)
     process.communicate()
@@ -87,6 +87,14 @@ def test_sigterm_leaves_a_checkpoint_and_resume_ends_at_the_same_bits(
     infer(simulated, out, resume=True, **settings)
     assert differing(out, undisturbed) == []
     assert list((out / "checkpoints").iterdir()) == []
+    # A third time there is nothing to go on from: the result is given back as it is, and others' are not replaced.
+    bytes_then = (out / "connectivity.h5").read_bytes()
+    assert infer(simulated, out, resume=True, **settings).n_hidden == 1
+    with pytest.raises(UsageError, match=r"holds a finished result of another run \(ridge: 1\.0 then, 7\.0 now\)"):
+        infer(simulated, out, resume=True, **(settings | {"ridge": 7.0}))
+    with pytest.raises(UsageError, match="the recording: not the one of then"):
+        infer(spikefit.read(simulated), out, resume=True, **settings)
+    assert (out / "connectivity.h5").read_bytes() == bytes_then
     assert "ended by Checkpointed" in (out / "spikefit.log").read_text()
 
 
@@ -128,7 +136,7 @@ def test_killed_at_any_moment_it_never_leaves_half_a_result(
         if attempt % 5 == 4:
             time.sleep(moments.uniform(0, startup_s))
         else:
-            wait_for(process, "fitting 1 hidden unit")
+            wait_for(process, "fitting 1 hidden unit", "was finished before")
             time.sleep(moments.uniform(0, 1.1 * fit_and_write_s))
         process.kill()
         end(process)

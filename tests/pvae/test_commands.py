@@ -67,6 +67,14 @@ def test_a_fit_leaves_its_files(folder):
         assert np.bincount(file["session"][()]).tolist() == [3000, 3000]
 
 
+def test_a_finished_fit_is_not_replaced_by_going_on(folder, invoke_pvae):
+    bytes_then = (folder / "out" / "latents.h5").read_bytes()
+    told = invoke_pvae("fit", folder / "one.nwb", "-o", folder / "out", *FLAGS, "-q", "--resume")
+    assert told.exit_code == 2
+    assert "holds a finished fit (latents.h5) and no checkpoint to go on from" in told.output
+    assert (folder / "out" / "latents.h5").read_bytes() == bytes_then
+
+
 def test_the_page_holds_its_pictures_and_nothing_foreign(folder):
     page = (folder / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 5
