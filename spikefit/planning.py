@@ -119,8 +119,10 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
     from spikefit.fitting.problem import fit_basis, fit_size, n_start
     from spikefit.fitting.training import SEARCH_EPOCHS
 
-    basis, _ = fit_basis(settings, counts.bin_width_s)
+    basis, n_coupling = fit_basis(settings, counts.bin_width_s)
     n_lags, n_functions = basis.shape
+    # Couplings use their functions alone, and own history its own, where it has some.
+    n_own = n_functions - n_coupling or n_coupling
     n_bins, n_units = counts.n_bins, counts.n_units
     covariates = counts.covariates
     n_columns = 0 if covariates is None else covariates.n_columns
@@ -129,7 +131,8 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
     memory = plan_memory(fit_size(counts, settings, basis.shape), memory_limit(where, settings.memory_limit))
     per_pass = n_bins * (4.0 * n_features * n_units / FLOPS_PER_S + n_units * S_PER_UNIT_BIN)
     time_s = 2 * GLM_PASSES * per_pass + 2.0 * min(n_bins, 50 * n_features) * n_features**2 / FLOPS_PER_S
-    n_parameters = n_units * (n_features + 1)
+    n_per_unit = (n_units - 1) * n_coupling + n_own + n_columns + 1
+    n_parameters = n_units * n_per_unit
     for n_hidden in settings.hidden:
         if not n_hidden:
             continue
@@ -137,10 +140,8 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
         draws = n_bins * settings.n_draws * (n_units + first) * S_PER_DRAW
         time_s += draws * (SEARCH_EPOCHS * settings.restarts + USUAL_EPOCHS - SEARCH_EPOCHS)
         everyone = n_units + first
-        n_parameters = max(
-            n_parameters,
-            everyone * (n_features + first * n_functions + 1) + first * (n_units * (2 * n_functions + 1) + 1),
-        )
+        n_generative = everyone * ((everyone - 1) * n_coupling + n_own + n_columns + 1)
+        n_parameters = max(n_parameters, n_generative + _of_posterior(settings, n_units, first, n_functions))
     return JobPlan(
         name=name,
         n_units=n_units,
@@ -154,12 +155,19 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
         covariates=() if covariates is None else tuple(f"{term.name} ({term.basis})" for term in covariates.terms),
         n_covariate_columns=n_columns,
         n_parameters=n_parameters,
-        n_parameters_per_unit=n_features + 1,
+        n_parameters_per_unit=n_per_unit,
         memory_bytes=IMPORTS_BYTES + memory.total_bytes,
         time_s=float(time_s),
         device=str(where),
         memory=memory,
     )
+
+
+def _of_posterior(settings: FitSettings, n_units: int, n_hidden: int, n_functions: int) -> int:
+    """Parameters of the posterior's linear read-out."""
+    seen = n_units * (2 * n_functions + 1 if settings.posterior == "forward-backward" else n_functions)
+    own = n_hidden * n_functions if settings.posterior == "forward-self" else 0
+    return n_hidden * (seen + own + 1)
 
 
 def _covariate_lines(job: JobPlan) -> list[str]:

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from spikefit.fitting.memory import halving
 from spikefit.fitting.processes import own_ranges, place
-from spikefit.fitting.products import SPARSE_BLOCK_BINS, Bands, DenseProducts, Products, SpikeProducts, by_spikes
 from spikefit.models.coupling import history_features
+from spikefit.models.products import SPARSE_BLOCK_BINS, Bands, DenseProducts, Products, SpikeProducts, by_spikes
 
 T = TypeVar("T")
 

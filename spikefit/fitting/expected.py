@@ -6,6 +6,7 @@ from the posterior, the link taken before the mean; the posterior has seen the s
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,14 @@ from torch import Tensor
 
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.loop import JUDGE_BATCH_BINS, JUDGE_SEED
+from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import hard_draws
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, Problem
 from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.coupling import history_features
 from spikefit.models.link import LINK_VALUES
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.models.window_draws import WindowDraws, window_seeds
 
 N_DRAWS = 8
 MOST_VALUES = 4e7  # expected counts that are kept, 160 MB of them
@@ -55,19 +58,26 @@ def judged_bins(problem: Problem, model: GLMFit | POGLMNetwork) -> Judged:
     share = min(1.0, MOST_VALUES / (windows.n_bins * len(problem.counts)))
     n_kept = max(1, int(len(windows) * share))
     chosen = torch.from_numpy(np.unique(np.linspace(0, len(windows) - 1, n_kept).round().astype(np.int64)))
-    generator = torch.Generator(problem.device).manual_seed(JUDGE_SEED)
-    bins, rows = [], []
-    for which in chosen.split(max(1, JUDGE_BATCH_BINS // max(1, windows.core))):
-        batch = windows.batch(which)
-        if isinstance(model, POGLMNetwork):
-            expected = _with_hidden(model, batch, generator)
-        else:
-            expected = _without_hidden(problem, model, windows, batch, which)
-        for k, one in zip(which.tolist(), expected.float().cpu().numpy(), strict=True):
-            start, length = int(windows.starts[k]), int(windows.lengths[k])
-            bins.append(np.arange(start, start + length))
-            rows.append(one[:, :length].T)
-    return Judged(np.concatenate(bins), np.concatenate(rows), problem.mean_count.numpy(), heldout)
+    starts, lengths = windows.starts[chosen.numpy()], windows.lengths[chosen.numpy()]
+    bins = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, lengths, strict=True)])
+    ends = np.cumsum(lengths)
+
+    def look(n_windows: int) -> NDArray[np.float32]:
+        rows = np.empty((len(bins), len(problem.counts)), dtype=np.float32)
+        for places in torch.arange(len(chosen)).split(n_windows):
+            which = chosen[places]
+            batch = windows.batch(which)
+            if isinstance(model, POGLMNetwork):
+                expected = _with_hidden(model, batch, which)
+            else:
+                expected = _without_hidden(problem, model, windows, batch, which)
+            for k, one in zip(places.tolist(), expected.float().cpu().numpy(), strict=True):
+                rows[ends[k] - lengths[k] : ends[k]] = one[:, : lengths[k]].T
+        return rows
+
+    size = max(1, JUDGE_BATCH_BINS // max(1, windows.core))
+    rows, _ = halving(look, size, what="what the fit expects of the bins that judge it")
+    return Judged(bins, rows, problem.mean_count.numpy(), heldout)
 
 
 @torch.no_grad()
@@ -82,11 +92,9 @@ def _without_hidden(problem: Problem, fit: GLMFit, windows: Windows, batch: Wind
 
 
 @torch.no_grad()
-def _with_hidden(model: POGLMNetwork, batch: WindowBatch, generator: torch.Generator) -> Tensor:
-    _, after = model.context
-    # As in the bound: bins start one window ahead of the core, because hidden spikes there act on the core.
-    history = history_features(batch.counts[..., : batch.counts.shape[-1] - after], model.basis)
-    features = model.posterior.features(batch.counts, history)
-    _, draws = model.posterior.draw(features, hard_draws(model, N_DRAWS, generator))
-    drive = model.hidden_drive(draws.counts) + model.visible_drive(model.in_core(history), batch.covariates)
+def _with_hidden(model: POGLMNetwork, batch: WindowBatch, which: Tensor) -> Tensor:
+    visible_drive, posterior_drive = model.read(batch.counts, batch.covariates, batch.spikes)
+    draws = WindowDraws(functools.partial(hard_draws, model, N_DRAWS), window_seeds(JUDGE_SEED, which))
+    _, drawn = model.posterior.draw_at(posterior_drive, draws)
+    drive = model.drive(visible_drive, drawn.counts)
     return LINK_VALUES[model.link](drive[:, :, 0, : model.n_visible]).mean(0)

@@ -26,9 +26,9 @@ from torch import Tensor
 from spikefit.fitting.design import Design
 from spikefit.fitting.own_blocks import OwnBlocks
 from spikefit.fitting.processes import add_up
-from spikefit.fitting.products import Weights
 from spikefit.models.link import LINKS, inverse_link
 from spikefit.models.negative_binomial import Moments, empty_bin, rising
+from spikefit.models.products import Weights
 
 MEMORY = 8  # pairs that the L-BFGS remembers
 GRAM_BINS_PER_FEATURE = 50  # more bins would not make a better preconditioner

@@ -10,6 +10,7 @@ Source: Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders" (ICLR 
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -17,13 +18,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from spikefit.fitting.loop import JUDGE_BATCH_BINS, JUDGE_SEED
+from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import hard_draws
+from spikefit.fitting.processes import add_up, own_share
 from spikefit.fitting.windows import WindowBatch, Windows
-from spikefit.models.coupling import history_features
 from spikefit.models.hidden_draws import DrawHidden, log_prob_of
 from spikefit.models.likelihood import log_likelihood
 from spikefit.models.link import LINK_VALUES
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.models.window_draws import WindowDraws, window_seeds
 from spikefit.prob.poisson import poisson_log_prob
 
 IWAE_DRAWS = 32
@@ -40,16 +43,29 @@ def iwae_nats(
         model: of one restart or several.
         windows: what is scored.
         n_draws: K, draws of all hidden counts of a window.
-        seed: of the draws; the same for every call, so that models can be compared.
+        seed: of the draws; the same for every call, so that models can be compared. Each window has draws of its own, so that it
+            does not matter which windows are computed together, nor by which process.
     """
-    generator = torch.Generator(model.basis.device).manual_seed(seed)
     # A few draws at a time, so that this takes no more memory than other scores do.
     parts = [min(DRAWS_AT_A_TIME, n_draws - k) for k in range(0, n_draws, DRAWS_AT_A_TIME)]
-    rows = [torch.empty(0, model.n_restarts, dtype=torch.float64)]
-    for batch in windows.batches(max(1, JUDGE_BATCH_BINS // max(1, windows.core))):
-        weights = torch.cat([log_weights(model, batch, hard_draws(model, n, generator)).double() for n in parts])
-        rows.append((weights.logsumexp(0) - math.log(n_draws)).cpu())
-    return torch.cat(rows)
+    mine, device = own_share(torch.arange(len(windows))), model.basis.device
+
+    def look(n_windows: int) -> Tensor:
+        values = torch.zeros(len(windows), model.n_restarts, dtype=torch.float64, device=device)
+        for which in mine.split(n_windows) if len(mine) else ():
+            batch = windows.batch(which)
+            # A window's draws are its own, whatever windows are drawn beside it.
+            sources = [torch.Generator(device).manual_seed(one) for one in window_seeds(seed, which)]
+            weights = [
+                log_weights(model, batch, WindowDraws(functools.partial(hard_draws, model, n), sources)).double()
+                for n in parts
+            ]
+            values[which.to(device)] = torch.cat(weights).logsumexp(0) - math.log(n_draws)
+        return values
+
+    values, _ = halving(look, max(1, JUDGE_BATCH_BINS // max(1, windows.core)), what="judging a fit by many draws")
+    add_up([values])
+    return values.cpu()
 
 
 @torch.no_grad()
@@ -66,11 +82,16 @@ def log_weights(
     before, after = model.context
     n_lags, n_visible = model.n_lags, model.n_visible
     core_end = batch.counts.shape[-1] - after
-    history = history_features(batch.counts[..., :core_end], model.basis)
-    log_rate, draws = model.posterior.draw(model.posterior.features(batch.counts, history), draw_hidden)
-    drive = model.hidden_drive(draws.counts) + model.visible_drive(model.in_core(history), batch.covariates)
+    visible_drive, posterior_drive = model.read(batch.counts, batch.covariates, batch.spikes)
+    log_rate, draws = model.posterior.draw_at(posterior_drive, draw_hidden)
+    drive = model.drive(visible_drive, draws.counts)
     visible = log_likelihood(
-        drive[..., :n_visible, :], batch.counts[..., before:core_end], batch.scored, model.link, model.dispersion
+        drive[..., :n_visible, :],
+        batch.counts[..., before:core_end],
+        batch.scored,
+        model.link,
+        model.dispersion,
+        spikes=batch.spikes_between(before, core_end),
     ).sum(-1)
     hidden = draws.counts[..., n_lags:]
     own = log_prob_of(log_rate[..., n_lags:].exp(), hidden, model.family, model.max_count)

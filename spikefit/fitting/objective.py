@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from spikefit.fitting.windows import WindowBatch
-from spikefit.models.coupling import history_features
 from spikefit.models.hidden_draws import DrawHidden, HardDraws
+from spikefit.models.hidden_drive import units_apart
 from spikefit.models.likelihood import hidden_divergence, log_likelihood
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.models.spike_effect import effect_of_one_more
@@ -54,15 +54,17 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     n_lags, n_visible = model.n_lags, model.n_visible
     counts = batch.counts
     core_end = counts.shape[-1] - after
-    # From here on bins start one window ahead of the core: hidden spikes there act on the core.
-    history = history_features(counts[..., :core_end], model.basis)
-    log_rate, draws = model.posterior.draw(model.posterior.features(counts, history), draw_hidden)
-    drive = model.hidden_drive(draws.counts) + model.visible_drive(model.in_core(history), batch.covariates)
+    visible_drive, posterior_drive = model.read(counts, batch.covariates, batch.spikes)
+    # The posterior's bins start one window ahead of the core: hidden spikes there act on the core.
+    log_rate, draws = model.posterior.draw_at(posterior_drive, draw_hidden)
+    drive = model.drive(visible_drive, draws.counts)
+    of_visible, of_hidden = units_apart(drive, n_visible)
     observed = counts[..., before:core_end]
-    visible = log_likelihood(drive[..., :n_visible, :], observed, batch.scored, model.link, model.dispersion).sum(-1)
+    spikes = batch.spikes_between(before, core_end)
+    visible = log_likelihood(of_visible, observed, batch.scored, model.link, model.dispersion, spikes=spikes).sum(-1)
     divergence = hidden_divergence(
         log_rate[..., n_lags:],
-        drive[..., n_visible:, :],
+        of_hidden,
         batch.scored,
         link=model.link,
         family=model.family,

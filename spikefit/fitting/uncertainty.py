@@ -17,8 +17,8 @@ from torch import Tensor
 from spikefit.fitting.collinearity import inflation, shared_variance_alone, variance_alone
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
-from spikefit.fitting.products import Weights
 from spikefit.models.link import LINKS
+from spikefit.models.products import Weights
 
 # Above this many multiplications the exact information of every unit would take longer than the fit.
 MOST_MULTIPLICATIONS = 1.5e11

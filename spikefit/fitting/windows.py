@@ -8,6 +8,7 @@ history inside their segment.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from numpy.typing import NDArray
 from torch import Tensor
+
+from spikefit.models.visible_input import Spikes, occupied
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,17 @@ class WindowBatch:
     scored: Bool[Tensor, "window bin"] | None
     n_scored: int
     covariates: Float[Tensor, "window column bin"] | None = None
+
+    @functools.cached_property
+    def spikes(self) -> Spikes:
+        """Window, unit and padded bin of every occupied bin."""
+        return occupied(self.counts)
+
+    def spikes_between(self, first: int, stop: int) -> Spikes:
+        """The same of some padded bins, the bins counted from `first`."""
+        window, unit, bin_ = self.spikes
+        inside = (bin_ >= first) & (bin_ < stop)
+        return window[inside], unit[inside], bin_[inside] - first
 
 
 class Windows:
@@ -88,21 +102,30 @@ class Windows:
 
     def batch(self, which: Int[Tensor, " window"]) -> WindowBatch:
         """Gather the named windows onto the device of the counts."""
-        before, after = self.context
-        starts, stops = self._starts[which, None], self._stops[which, None]
-        bins = starts + torch.arange(-before, self.core + after)
-        outside = (bins < self._lowest[which, None]) | (bins >= self._highest[which, None])
         device = self._counts.device
-        index = bins.clamp_(0, self._counts.shape[1] - 1).to(device)
-        counts = self._counts[:, index].transpose(0, 1).to(self._dtype, memory_format=torch.contiguous_format)
-        if outside.any():
-            counts.masked_fill_(outside.to(device)[:, None, :], 0.0)
-        lengths = (stops - starts)[:, 0]
+        counts = self._padded(which)
+        lengths = self._stops[which] - self._starts[which]
         scored = None
         if int(lengths.min()) < self.core:
             scored = (torch.arange(self.core) < lengths[:, None]).to(device)
         covariates = None if self._covariates is None else self.cores_of(self._covariates, which).to(self._dtype)
         return WindowBatch(counts, scored, int(lengths.sum()), covariates)
+
+    def _padded(self, which: Tensor) -> Float[Tensor, "window unit padded_bin"]:
+        """Counts with context, silent outside of the core's segment."""
+        before, after = self.context
+        n_bins = before + self.core + after
+        out = torch.empty(len(which), self._counts.shape[0], n_bins, dtype=self._dtype, device=self._counts.device)
+        first = self._starts[which] - before
+        low = torch.maximum(first, self._lowest[which])
+        high = torch.minimum(first + n_bins, self._highest[which])
+        # Stretches of memory: an index of every bin would take several times as long.
+        for k, (start, stop, at) in enumerate(zip(low.tolist(), high.tolist(), (low - first).tolist(), strict=True)):
+            end = at + stop - start
+            out[k, :, at:end] = self._counts[:, start:stop]
+            out[k, :, :at] = 0
+            out[k, :, end:] = 0
+        return out
 
     def cores_of(
         self, values: Float[Tensor, "row whole_bin"], which: Int[Tensor, " window"]

@@ -95,6 +95,39 @@ def _by_bands(
     return out
 
 
+def history_adjoint(
+    by_features: Float[Tensor, "row feature bin"], basis: Float[Tensor, "lag basis"]
+) -> Float[Tensor, "row unit padded_bin"]:
+    """The gradient in the counts, from that in their `history_features`; the last bin acts on none of them."""
+    n_rows, _, n_bins = by_features.shape
+    n_lags, n_functions = basis.shape
+    by_unit = by_features.reshape(-1, n_functions, n_bins)
+    n_out = n_bins + n_lags - 1
+    wide = min(BAND_BINS, n_out)
+    # Bins before and behind the features have none.
+    around = by_unit.new_zeros(len(by_unit), n_functions, n_out + n_lags - 1)
+    around[..., n_lags - 1 : n_lags - 1 + n_bins] = by_unit
+    band = _band(basis, wide).flatten(0, 1)  # (function · in, out): s reads s, …, s + lag − 1 of a stretch
+    out = by_unit.new_zeros(len(by_unit), n_out + 1)
+    n_in = wide + n_lags - 1
+    for first in range(0, n_out, wide):
+        n = min(wide, n_out - first)
+        rows = around[..., first : first + n + n_lags - 1]
+        if n < wide:
+            rows = torch.nn.functional.pad(rows, (0, n_in - rows.shape[-1]))
+        out[:, first : first + n] = (rows.flatten(1) @ band)[:, :n]
+    return out.view(n_rows, -1, n_out + 1)
+
+
+def _band(basis: Float[Tensor, "lag basis"], wide: int) -> Float[Tensor, "basis in_bin out_bin"]:
+    """Each function's banded matrix: output s weighs inputs s, …, s + lag − 1 by it."""
+    n_lags, n_functions = basis.shape
+    out = basis.new_zeros(n_functions, wide + n_lags - 1, wide)
+    for s in range(wide):
+        out[:, s : s + n_lags, s] = basis.T
+    return out
+
+
 def filters_from_weights(
     weights: Float[Tensor, "*batch post feature"], basis: Float[Tensor, "lag basis"]
 ) -> Float[Tensor, "*batch post pre lag"]:

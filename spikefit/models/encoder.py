@@ -125,11 +125,21 @@ class ForwardPosterior(nn.Module):
         self, features: Float[Tensor, "window feature padded_bin"]
     ) -> Float[Tensor, "window restart hidden bin"]:
         """Log rates of the hidden counts' laws."""
-        return torch.nn.functional.softplus(self.drive(features).clamp(min=SMALLEST_DRIVE)).log()
+        return self.log_rate(self.drive(features))
+
+    def log_rate(self, drive: Float[Tensor, "window restart hidden bin"]) -> Float[Tensor, "window restart hidden bin"]:
+        """Log rates of the hidden counts' laws, from what `drive` says."""
+        return torch.nn.functional.softplus(drive.clamp(min=SMALLEST_DRIVE)).log()
 
     def draw(self, features: Float[Tensor, "window feature bin"], draw_hidden: DrawHidden) -> tuple[Tensor, Draws]:
         """Log rates, (window, restart, hidden, bin), and draws of all counts."""
-        log_rate: Tensor = self(features)
+        return self.draw_at(self.drive(features), draw_hidden)
+
+    def draw_at(
+        self, drive: Float[Tensor, "window restart hidden bin"], draw_hidden: DrawHidden
+    ) -> tuple[Tensor, Draws]:
+        """The same from what `drive` says."""
+        log_rate = self.log_rate(drive)
         return log_rate, draw_hidden(log_rate.exp())
 
 

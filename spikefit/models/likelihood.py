@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikefit.models.link import LINKS
+from spikefit.models.visible_input import Spikes, by_bins, occupied
 from spikefit.prob.chain import chain_mean, steps_of
 from spikefit.prob.single import occupancy
 
@@ -23,6 +24,8 @@ def log_likelihood(
     scored: Bool[Tensor, "window bin"] | None,
     link: str,
     dispersion: Float[Tensor, "restart unit"] | None = None,
+    *,
+    spikes: Spikes | None = None,
 ) -> Float[Tensor, "draw window restart unit"]:
     """Σ over scored bins of x log f(drive) − f(drive), or the same of negative-binomial counts; x! is left out.
 
@@ -32,36 +35,54 @@ def log_likelihood(
         scored: which bins count; None for all.
         link: `softplus`, `exp` or `sigmoid`.
         dispersion: of negative-binomial counts; None for Poisson counts.
+        spikes: window, unit and bin of every occupied bin, where they are at hand.
     """
     if dispersion is None:
-        total: Tensor = _LogLikelihood.apply(drive, counts, scored, link)  # type: ignore[no-untyped-call]
+        spikes = occupied(counts) if spikes is None else spikes
+        total: Tensor = _LogLikelihood.apply(drive, counts, scored, link, spikes)  # type: ignore[no-untyped-call]
         return total
     scattered: Tensor = _Scattered.apply(drive, dispersion, counts, scored, link)  # type: ignore[no-untyped-call]
     return scattered
 
 
 class _LogLikelihood(torch.autograd.Function):
+    """Most bins are empty: everywhere there is f and its slope, logarithms and ratios are taken at spikes alone."""
+
     @staticmethod
-    def forward(ctx: Any, drive: Tensor, counts: Tensor, scored: Tensor | None, link: str) -> Tensor:
+    def forward(ctx: Any, drive: Tensor, counts: Tensor, scored: Tensor | None, link: str, spikes: Spikes) -> Tensor:
         expected, slope = LINKS[link](drive)
-        x = counts[None, :, None]
-        terms = torch.xlogy(x, expected).sub_(expected)
+        window, unit, bin_ = spikes
         if scored is not None:
-            terms.mul_(scored[None, :, None, None])
-        total = terms.sum(-1)
+            inside = scored[window, bin_]
+            window, unit, bin_ = window[inside], unit[inside], bin_[inside]
+        if drive.stride(-1) != 1:
+            window, unit, bin_ = by_bins(window, unit, bin_, counts.shape)
+        # Indices apart from one another put theirs first: (spike, draw, restart).
+        x, at_spikes = counts[window, unit, bin_][:, None, None], expected[:, window, :, unit, bin_]
         if drive.requires_grad:
             # d/d drive = slope · (x / f − 1)
-            residual = torch.div(x, expected, out=terms).sub_(1).mul_(slope)
-            if scored is not None:
-                residual.mul_(scored[None, :, None, None])
+            rises = (x / at_spikes - 1).mul_(slope[:, window, :, unit, bin_])
+            residual = slope.neg() if slope is expected else slope.neg_()
+            residual.permute(1, 3, 4, 0, 2).index_put_((window, unit, bin_), rises)
+            _silence(residual, scored)
             ctx.save_for_backward(residual)
+        _silence(expected, scored)
+        total = expected.sum(-1).neg_()
+        total.permute(1, 3, 0, 2).index_put_((window, unit), torch.xlogy(x, at_spikes), accumulate=True)
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         (residual,) = ctx.saved_tensors
-        return residual * grad[..., None], None, None, None
+        return residual * grad[..., None], None, None, None, None
+
+
+def _silence(values: Float[Tensor, "draw window restart unit bin"], scored: Bool[Tensor, "window bin"] | None) -> None:
+    """Put zeros, in place, where bins are not scored; they are few."""
+    if scored is not None:
+        window, bin_ = (~scored).nonzero(as_tuple=True)
+        values.permute(1, 4, 0, 2, 3).index_put_((window, bin_), values.new_zeros(()))
 
 
 class _Scattered(torch.autograd.Function):

@@ -22,9 +22,11 @@ Link = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 def softplus(drive: Tensor) -> tuple[Tensor, Tensor]:
     """log(1 + e^drive) and its derivative, of the shape of `drive`."""
-    exponential = drive.clamp(SMALLEST_EXPONENT, LARGEST_EXPONENT).exp_()
-    value = torch.maximum(exponential.log1p(), drive)  # above the clamp softplus is the identity
-    return value, exponential.div_(exponential + 1)
+    held = drive.detach().clamp(SMALLEST_EXPONENT, LARGEST_EXPONENT)
+    value = held.exp().log1p_()
+    # Written over what is there: fresh memory of this size costs more than the sums themselves.
+    torch.maximum(value, drive.detach(), out=value)  # above the clamp softplus is the identity
+    return value, held.sigmoid_()
 
 
 def exponential(drive: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,9 +19,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikefit.models.coupling import filters_from_weights, history_features, times_features
+from spikefit.models.hidden_drive import with_hidden
 from spikefit.models.negative_binomial import LARGEST_DISPERSION, SMALLEST_DISPERSION
 from spikefit.models.own_history import may_use
 from spikefit.models.posteriors import POSTERIORS
+from spikefit.models.visible_input import InputWeights, Spikes, visible_drive, visible_input
 
 
 class POGLMNetwork(nn.Module):
@@ -139,6 +141,31 @@ class POGLMNetwork(nn.Module):
         ):
             weights.mul_(may_use(n_units, senders, n_functions, self.n_coupling_functions, weights.device))
 
+    def read(
+        self,
+        counts: Float[Tensor, "window visible padded_bin"],
+        covariates: Float[Tensor, "window column bin"] | None = None,
+        spikes: Spikes | None = None,
+    ) -> tuple[Float[Tensor, "window restart unit bin"], Float[Tensor, "window restart hidden read_bin"]]:
+        """What the visible counts say to all units in the scored bins, and to the posterior in these and those before them.
+
+        Args:
+            counts: with `context` around the scored bins.
+            covariates: in the scored bins, where the model listens to some.
+            spikes: of all occupied bins, where they are at hand.
+        """
+        before, after = self.context
+        if self.posterior.deep is not None:
+            history = history_features(counts[..., : counts.shape[-1] - after], self.basis)
+            posterior = self.posterior.drive(self.posterior.features(counts, history))
+            return self.visible_drive(self.in_core(history), covariates), posterior
+        n_core = counts.shape[-1] - before - after
+        past, *rest = (readout.flatten(0, 1) for readout in self.posterior.readouts())
+        weights = InputWeights(self.visible_weights.flatten(0, 1), past, *rest)
+        core, read = visible_drive(visible_input(counts, self.basis, n_core, spikes), weights)
+        posterior = read.unflatten(1, (self.n_restarts, self.n_hidden)) + self.posterior.offset[..., None]
+        return self._with_offsets(core.unflatten(1, (self.n_restarts, -1)), covariates), posterior
+
     def visible_drive(
         self,
         history: Float[Tensor, "window feature bin"],
@@ -147,12 +174,23 @@ class POGLMNetwork(nn.Module):
         """Baseline, visible couplings and covariates: one product for all restarts, and none per draw."""
         n_restarts, n_units, n_features = self.visible_weights.shape
         product = times_features(self.visible_weights.reshape(-1, n_features), history)
-        drive = product.unflatten(-2, (n_restarts, n_units))
+        return self._with_offsets(product.unflatten(-2, (n_restarts, n_units)), covariates)
+
+    def _with_offsets(self, drive: Tensor, covariates: Tensor | None) -> Tensor:
+        """Baseline and covariates on top of the visible couplings."""
         if self.covariate_weights is not None:
             assert covariates is not None
             flat = self.covariate_weights.reshape(-1, self.n_covariates)
-            drive = drive + (flat @ covariates).unflatten(-2, (n_restarts, n_units))
+            drive = drive + (flat @ covariates).unflatten(-2, drive.shape[1:3])
         return drive + self.baseline[..., None]
+
+    def drive(
+        self,
+        visible: Float[Tensor, "window restart unit bin"],
+        hidden: Float[Tensor, "draw window restart hidden padded_bin"],
+    ) -> Float[Tensor, "draw window restart unit bin"]:
+        """The whole drive: what visible counts say, and the draws of the hidden ones from `n_lags` bins before."""
+        return with_hidden(visible, hidden, self.hidden_weights, self.basis)
 
     def hidden_drive(
         self, hidden: Float[Tensor, "draw window restart hidden padded_bin"]

@@ -59,7 +59,9 @@ class ForwardSelfPosterior(ForwardPosterior):
         super().__init__(n_visible, n_hidden, basis, n_restarts, depth, max_count)
         self.own = nn.Parameter(basis.new_zeros(n_restarts, n_hidden * max_count, n_hidden * basis.shape[1]))
 
-    def draw(self, features: Float[Tensor, "window feature bin"], draw_hidden: DrawHidden) -> tuple[Tensor, Draws]:
+    def draw_at(
+        self, drive: Float[Tensor, "window restart hidden bin"], draw_hidden: DrawHidden
+    ) -> tuple[Tensor, Draws]:
         """Log rates of every draw, (draw, window, restart, hidden, bin), and the draws.
 
         Raises:
@@ -67,12 +69,11 @@ class ForwardSelfPosterior(ForwardPosterior):
         """
         if not isinstance(draw_hidden, DrawsInTurn):
             raise TypeError("the forward-self posterior draws bin after bin and needs draws in turn")
-        visible = self.drive(features)
         filters = filters_from_weights(self.own, self.basis)
-        counts, slope = _advance(visible.detach(), filters.detach(), draw_hidden, torch.is_grad_enabled())
+        counts, slope = _advance(drive.detach(), filters.detach(), draw_hidden, torch.is_grad_enabled())
         # A bin's own drive given all counts before it, for all bins at once.
         padded = torch.nn.functional.pad(counts, (self.basis.shape[0], 0))
-        drive = visible + self.own @ history_features(padded, self.basis)
+        drive = drive + self.own @ history_features(padded, self.basis)
         if slope is not None:
             counts, drive = _InTurn.apply(drive, counts, slope, filters.detach())  # type: ignore[no-untyped-call]
         log_rate = _rate(drive).log()

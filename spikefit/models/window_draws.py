@@ -18,6 +18,11 @@ from spikefit.prob.protocol import Draws
 _MASK = (1 << 64) - 1
 
 
+def window_seeds(seed: int, windows: Tensor) -> list[int]:
+    """`window_seed` of each of some windows, given by their numbers."""
+    return [window_seed(seed, window) for window in windows.tolist()]
+
+
 def window_seed(seed: int, window: int) -> int:
     """A seed for one window, from that of a step; neighbouring windows get unlike ones.
 
@@ -39,11 +44,11 @@ class WindowDraws:
 
     Attributes:
         make: the draws that go with a generator.
-        seeds: one per window.
+        seeds: one per window, or a generator each, for draws that go on from one call to the next.
     """
 
     make: Callable[[torch.Generator], EstimatorDraws | HardDraws]
-    seeds: Sequence[int]
+    seeds: Sequence[int] | Sequence[torch.Generator]
 
     @property
     def n_draws(self) -> int:
@@ -72,7 +77,8 @@ class WindowDraws:
         return self._of(0, rate.device).gather(counts, rate)
 
     def _of(self, window: int, device: torch.device) -> EstimatorDraws | HardDraws:
-        return self.make(torch.Generator(device).manual_seed(self.seeds[window]))
+        seed = self.seeds[window]
+        return self.make(seed if isinstance(seed, torch.Generator) else torch.Generator(device).manual_seed(seed))
 
 
 class _Joined:

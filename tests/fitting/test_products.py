@@ -10,7 +10,8 @@ from torch import Tensor
 from spikefit.fitting import design as design_module
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import fit_glm, glm_log_likelihood
-from spikefit.fitting.products import (
+from spikefit.models.coupling import history_features
+from spikefit.models.products import (
     CHUNK_BINS,
     MOST_COLUMNS,
     Bands,
@@ -19,7 +20,6 @@ from spikefit.fitting.products import (
     Weights,
     by_spikes,
 )
-from spikefit.models.coupling import history_features
 
 N_UNITS, N_LAGS, N_FUNCTIONS = 7, 5, 2
 

@@ -103,15 +103,15 @@ class SpikeProducts:
         times = by_bin[bins, units].long()
         self.units = units.repeat_interleave(times).int()
         bins = bins.repeat_interleave(times)
-        self.first_of_bin = _starts(bins, by_bin.shape[0])
+        self.first_of_bin = starts(bins, by_bin.shape[0])
         order = self.units.argsort(stable=True)
         self.bins = bins[order].int()
-        self.first_of_unit = _starts(self.units[order].long(), self.n_units)
+        self.first_of_unit = starts(self.units[order].long(), self.n_units)
 
     def drive(self, weights: Weights, offset: Tensor) -> Tensor:
         n_rows, n_functions = len(weights.plain), self.n_functions
         table = weights.by_sender(self.n_units, n_functions)
-        sums = _bags(self.units, table, self.first_of_bin).view(-1, n_rows)  # (padded bin · basis, row)
+        sums = bags(self.units, table, self.first_of_bin).view(-1, n_rows)  # (padded bin · basis, row)
         out = weights.plain.new_empty(self.n_bins, n_rows)
         for first in range(0, self.n_bins, CHUNK_BINS):
             n = min(CHUNK_BINS, self.n_bins - first)
@@ -146,7 +146,7 @@ class SpikeProducts:
                 out=sums[first * n_functions : (first + n) * n_functions],
             )
         table = sums.view(n_padded, n_functions * n_rows)
-        by_unit = _bags(self.bins, table, self.first_of_unit)  # (unit, basis · row)
+        by_unit = bags(self.bins, table, self.first_of_unit)  # (unit, basis · row)
         out = by_unit.view(self.n_units * n_functions, n_rows).T
         if self.covariates is None:
             return out
@@ -166,12 +166,12 @@ def by_spikes(n_units: int, spikes_per_bin: float, n_lags: int, device: torch.de
     return device.type == "cpu" and n_units > WORTH_IT * work
 
 
-def _bags(index: Tensor, table: Tensor, first: Tensor) -> Tensor:
-    """Sums of rows of a table, bag after bag."""
-    return torch.nn.functional.embedding_bag(index, table, first, mode="sum")
+def bags(index: Tensor, table: Tensor, first: Tensor, times: Tensor | None = None) -> Tensor:
+    """Sums of rows of a table, bag after bag, each row so many times."""
+    return torch.nn.functional.embedding_bag(index, table, first, mode="sum", per_sample_weights=times)
 
 
-def _starts(sorted_group: Tensor, n_groups: int) -> Tensor:
+def starts(sorted_group: Tensor, n_groups: int) -> Tensor:
     """Where each group begins in a sorted list of groups."""
     return torch.searchsorted(sorted_group, torch.arange(n_groups, device=sorted_group.device)).int()
 
