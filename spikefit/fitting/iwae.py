@@ -70,7 +70,7 @@ def log_weights(
     log_rate, draws = model.posterior.draw(model.posterior.features(batch.counts, history), draw_hidden)
     drive = model.hidden_drive(draws.counts) + model.visible_drive(model.in_core(history), batch.covariates)
     visible = log_likelihood(
-        drive[..., :n_visible, :], batch.counts[..., before:core_end], batch.scored, model.link, model.dispersion
+        drive[..., :n_visible, :], batch.counts[..., before:core_end], batch.scored_counts, model.link, model.dispersion
     ).sum(-1)
     hidden = draws.counts[..., n_lags:]
     own = log_prob_of(log_rate[..., n_lags:].exp(), hidden, model.family, model.max_count)

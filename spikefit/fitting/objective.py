@@ -59,7 +59,9 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     log_rate, draws = model.posterior.draw(model.posterior.features(counts, history), draw_hidden)
     drive = model.hidden_drive(draws.counts) + model.visible_drive(model.in_core(history), batch.covariates)
     observed = counts[..., before:core_end]
-    visible = log_likelihood(drive[..., :n_visible, :], observed, batch.scored, model.link, model.dispersion).sum(-1)
+    visible = log_likelihood(
+        drive[..., :n_visible, :], observed, batch.scored_counts, model.link, model.dispersion
+    ).sum(-1)
     divergence = hidden_divergence(
         log_rate[..., n_lags:],
         drive[..., n_visible:, :],
@@ -71,7 +73,9 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     total = visible - divergence.sum(-1)
     effect = None
     if draws.needs_effect:
-        effect = effect_of_one_more(model, draws.counts, drive, log_rate[..., n_lags:], observed, batch.scored)
+        effect = effect_of_one_more(
+            model, draws.counts, drive, log_rate[..., n_lags:], observed, batch.scored, batch.observed
+        )
     return WindowElbo(visible, divergence, draws.correction(total, effect))
 
 

@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float, Int, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.fitting.lost import LostBins
+
 
 @dataclass(frozen=True, eq=False)
 class WindowBatch:
@@ -27,12 +29,19 @@ class WindowBatch:
         scored: which bins of the cores are scored; None where all are; (window, bin).
         n_scored: scored bins in all.
         covariates: in the bins of the cores; None where the fit has none; unscored bins hold anything.
+        observed: which counts of the cores are scored, where units are lost part of the time; None where none is.
     """
 
     counts: Float[Tensor, "window unit padded_bin"]
     scored: Bool[Tensor, "window bin"] | None
     n_scored: int
     covariates: Float[Tensor, "window column bin"] | None = None
+    observed: Bool[Tensor, "window unit bin"] | None = None
+
+    @property
+    def scored_counts(self) -> Tensor | None:
+        """Which counts of the cores are scored: `observed`, or `scored` for all units alike."""
+        return self.scored if self.observed is None else self.observed
 
 
 class Windows:
@@ -46,6 +55,7 @@ class Windows:
         core_bins: longest core.
         dtype: of the batches.
         covariates: columns of every bin of the recording, where the model listens to some.
+        lost: bins in which single units were not observed: their counts are then what stands in for them.
     """
 
     def __init__(
@@ -58,7 +68,9 @@ class Windows:
         core_bins: int,
         dtype: torch.dtype = torch.float32,
         covariates: Float[Tensor, "column whole_bin"] | None = None,
+        lost: LostBins | None = None,
     ) -> None:
+        self._lost = lost
         self._covariates = covariates
         self._counts, self._dtype, self.context = counts, dtype, context
         starts, stops = _cut(ranges, core_bins)
@@ -95,6 +107,10 @@ class Windows:
         device = self._counts.device
         index = bins.clamp_(0, self._counts.shape[1] - 1).to(device)
         counts = self._counts[:, index].transpose(0, 1).to(self._dtype, memory_format=torch.contiguous_format)
+        lost = None
+        if self._lost is not None:
+            lost = self._lost.mask[:, index].transpose(0, 1)
+            counts = torch.where(lost, self._lost.stand_in.to(counts)[:, None], counts)
         if outside.any():
             counts.masked_fill_(outside.to(device)[:, None, :], 0.0)
         lengths = (stops - starts)[:, 0]
@@ -102,7 +118,11 @@ class Windows:
         if int(lengths.min()) < self.core:
             scored = (torch.arange(self.core) < lengths[:, None]).to(device)
         covariates = None if self._covariates is None else self.cores_of(self._covariates, which).to(self._dtype)
-        return WindowBatch(counts, scored, int(lengths.sum()), covariates)
+        observed = None
+        if lost is not None:
+            observed = ~lost[..., before : before + self.core]
+            observed = observed.contiguous() if scored is None else observed & scored[:, None]
+        return WindowBatch(counts, scored, int(lengths.sum()), covariates, observed)
 
     def cores_of(
         self, values: Float[Tensor, "row whole_bin"], which: Int[Tensor, " window"]

@@ -20,7 +20,7 @@ from spikefit.prob.single import occupancy
 def log_likelihood(
     drive: Float[Tensor, "draw window restart unit bin"],
     counts: Float[Tensor, "window unit bin"],
-    scored: Bool[Tensor, "window bin"] | None,
+    scored: Bool[Tensor, "window bin"] | Bool[Tensor, "window unit bin"] | None,
     link: str,
     dispersion: Float[Tensor, "restart unit"] | None = None,
 ) -> Float[Tensor, "draw window restart unit"]:
@@ -29,7 +29,7 @@ def log_likelihood(
     Args:
         drive: before the link.
         counts: observed counts, the same for all draws and restarts.
-        scored: which bins count; None for all.
+        scored: which bins count, for all units alike or unit by unit; None for all.
         link: `softplus`, `exp` or `sigmoid`.
         dispersion: of negative-binomial counts; None for Poisson counts.
     """
@@ -40,6 +40,11 @@ def log_likelihood(
     return scattered
 
 
+def _spread(scored: Tensor) -> Tensor:
+    """Which counts are scored, to be multiplied with (draw, window, restart, unit, bin)."""
+    return scored[None, :, None] if scored.ndim == 3 else scored[None, :, None, None]
+
+
 class _LogLikelihood(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, drive: Tensor, counts: Tensor, scored: Tensor | None, link: str) -> Tensor:
@@ -47,13 +52,13 @@ class _LogLikelihood(torch.autograd.Function):
         x = counts[None, :, None]
         terms = torch.xlogy(x, expected).sub_(expected)
         if scored is not None:
-            terms.mul_(scored[None, :, None, None])
+            terms.mul_(_spread(scored))
         total = terms.sum(-1)
         if drive.requires_grad:
             # d/d drive = slope · (x / f − 1)
             residual = torch.div(x, expected, out=terms).sub_(1).mul_(slope)
             if scored is not None:
-                residual.mul_(scored[None, :, None, None])
+                residual.mul_(_spread(scored))
             ctx.save_for_backward(residual)
         return total
 
@@ -77,8 +82,8 @@ class _Scattered(torch.autograd.Function):
         log_y = y.log1p()
         terms = torch.xlogy(x, expected).sub_((x + 1 / alpha) * log_y)
         if scored is not None:
-            terms.mul_(scored[None, :, None, None])
-        seen = counts if scored is None else counts * scored[:, None]
+            terms.mul_(_spread(scored))
+        seen = counts if scored is None else counts * (scored if scored.ndim == 3 else scored[:, None])
         # Σ_{j<x} log(1 + jα) needs no more than how many bins hold more than j spikes.
         most = int(seen.max()) if seen.numel() else 0
         above = torch.stack([(seen > j).sum(-1) for j in range(max(1, most))], dim=-1).to(drive)  # (window, unit, j)
@@ -94,8 +99,8 @@ class _Scattered(torch.autograd.Function):
         )
         by_alpha = bend * expected.square() - x * expected / (1 + y)
         if scored is not None:
-            residual.mul_(scored[None, :, None, None])
-            by_alpha.mul_(scored[None, :, None, None])
+            residual.mul_(_spread(scored))
+            by_alpha.mul_(_spread(scored))
         by_alpha = by_alpha.sum(-1) + (above[:, None] * j / (1 + j * alpha)).sum(-1)
         ctx.save_for_backward(residual, by_alpha)
         return total
