@@ -10,7 +10,6 @@ Source of TSPE: De Blasi et al., "Total spiking probability edges" (J Neurosci M
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,82 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikefit.comparison import BaselineTable, Method, MethodRow
 from spikefit.errors import UsageError
 from spikefit.reopening import reopen
 from spikefit.results import Result, load_result
-from spikefit.results.documents import plain
 from spikefit.spikes import Counts
 
 Array = NDArray[np.float64]
 FEWEST_EDGES = 1
 FEWEST_DELAYS = 10  # bins; TSPE's own filters do not fit into fewer
 NO_TSPE = "TSPE is left out: elephant is not installed (pip install 'spikefit[baselines]')"
-
-
-@dataclass(frozen=True, eq=False)
-class Method:
-    """What one method says of every pair of recorded units.
-
-    Attributes:
-        name: of the method.
-        strength: signed, in the method's own unit; (post, pre), NaN on the diagonal.
-        called: pairs that it takes for edges, (post, pre).
-        rule: by which.
-    """
-
-    name: str
-    strength: Array
-    called: NDArray[np.bool_]
-    rule: str
-
-
-@dataclass(frozen=True)
-class MethodRow:
-    """One line of the table.
-
-    Attributes:
-        method: its name.
-        called: edges.
-        also_in_fit: of those, edges of the fit, too.
-        rank_correlation: Spearman's r over pairs of sizes with those of the fit.
-        rule: how edges were called.
-        auc, average_precision: of the ranking by size, where the truth is known; else NaN.
-        false_share, recall: of the edges called, where the truth is known; else NaN.
-    """
-
-    method: str
-    called: int
-    also_in_fit: int
-    rank_correlation: float
-    rule: str
-    auc: float
-    average_precision: float
-    false_share: float
-    recall: float
-
-
-@dataclass(frozen=True, eq=False)
-class BaselineTable:
-    """A fit beside simpler methods.
-
-    Attributes:
-        name: of the result.
-        unit_id: recorded units, in the order of the matrices.
-        methods: the fit first.
-        rows: the table.
-        notes: what the reader must know.
-    """
-
-    name: str
-    unit_id: tuple[str, ...]
-    methods: tuple[Method, ...]
-    rows: tuple[MethodRow, ...]
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The table as plain values; what is not known is None."""
-        values: dict[str, Any] = plain({"name": self.name, "baselines": self.rows, "notes": self.notes})
-        return values
 
 
 def baseline_table(
@@ -122,7 +55,7 @@ def baseline_table(
     methods, notes = methods_of(fit, counts, q=q)
     true = None if truth is None else _true_edges(fit, truth if isinstance(truth, Result) else load_result(truth))
     rows = tuple(row_of(method, methods[0], true) for method in methods)
-    return BaselineTable(fit.name, fit.unit_id[: fit.n_visible], methods, rows, notes)
+    return BaselineTable(fit.name, fit.unit_id[: fit.n_visible], methods, rows, notes, true)
 
 
 def methods_of(fit: Result, counts: Counts, *, q: float) -> tuple[tuple[Method, ...], tuple[str, ...]]:

@@ -13,6 +13,7 @@ import spikefit
 from spikefit import baselines
 from spikefit.baselines import NO_TSPE, baseline_table, methods_of, ranking_scores, strongest
 from spikefit.cli.main import cli
+from spikefit.comparison.methods_page import ranks
 from spikefit.config import Config
 from spikefit.pipeline import simulate_to_file
 from spikefit.spikes import Counts
@@ -104,13 +105,51 @@ def test_the_command_prints_the_table_and_json(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--baselines", "--top", "5"], "--out and --top do not go with it"),
+        (["--baselines", "--top", "5"], "--top does not go with it"),
         (["--truth", "net.truth.h5"], "--truth goes with --baselines"),
         (["--baselines", "--q", "2"], "--q must lie between 0 and 1"),
-        (["other", "--baselines"], "takes one RESULT, got 2"),
     ],
 )
 def test_what_does_not_go_together_is_refused(folder: Path, words: list[str], said: str) -> None:
     found = CliRunner().invoke(cli, ["compare", str(folder / "fit"), *words])
     assert found.exit_code == 2
     assert said in found.output + str(found.exception)
+
+
+def test_ranks_begin_with_the_largest_and_ties_share_the_first_place() -> None:
+    strength = np.array([[np.nan, -3.0], [1.0, 3.0]])
+    np.testing.assert_array_equal(ranks(strength), [[np.nan, 1.0], [3.0, 1.0]])
+
+
+def test_the_page_of_one_result_shows_every_method_and_the_truth(folder: Path, tmp_path: Path) -> None:
+    words = ["compare", str(folder / "fit"), "--baselines", "-o", str(tmp_path / "side")]
+    shown = CliRunner().invoke(cli, [*words, "--truth", str(folder / "net.truth.h5")])
+    assert shown.exit_code == 0, shown.output
+    assert {path.name for path in (tmp_path / "side").iterdir()} == {
+        "comparison.html",
+        "comparison.json",
+        "baselines.csv",
+    }
+    page = (tmp_path / "side" / "comparison.html").read_text()
+    assert 'id="methods"' in page
+    for words_on_page in ("correlogram", "average precision", "a true edge", "The true network is known"):
+        assert words_on_page in page
+    again = CliRunner().invoke(cli, words)
+    assert again.exit_code == 2
+    unknown = CliRunner().invoke(cli, [*words, "--overwrite"])
+    assert unknown.exit_code == 0, unknown.output
+    assert "a true edge" not in (tmp_path / "side" / "comparison.html").read_text()
+
+
+def test_a_comparison_takes_the_methods_along(folder: Path, tmp_path: Path) -> None:
+    spikefit.infer(folder / "net.nwb", tmp_path / "other", figures="none", **SETTINGS, ridge=50.0)
+    words = ["compare", str(folder / "fit"), str(tmp_path / "other"), "--baselines", "-o", str(tmp_path / "side")]
+    shown = CliRunner().invoke(cli, words)
+    assert shown.exit_code == 0, shown.output
+    assert "other beside simpler methods:" in shown.output
+    page = (tmp_path / "side" / "comparison.html").read_text()
+    assert page.count("<h3>fit</h3>") == page.count("<h3>other</h3>") == 1
+    rows = (tmp_path / "side" / "baselines.csv").read_text().splitlines()
+    assert {row.split(",")[0] for row in rows[1:]} == {"fit", "other"}
+    told = json.loads(CliRunner().invoke(cli, [*words[:4], "--json"]).stdout)
+    assert [table["name"] for table in told["baselines"]] == ["fit", "other"]

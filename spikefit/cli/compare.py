@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,7 +15,7 @@ from spikefit.cli.show import echo_table, plain_number, thousands
 from spikefit.errors import UsageError
 
 if TYPE_CHECKING:
-    from spikefit.comparison import Comparison, LatentComparison
+    from spikefit.comparison import BaselineTable, Comparison, LatentComparison
 
 
 @click.command("compare", cls=SpikefitCommand)
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--baselines",
     is_flag=True,
-    help="Put simpler methods (correlograms, GLM without hidden units, TSPE) beside one RESULT, on the recording it was made from.  [default: off]",
+    help="Put simpler methods (correlograms, GLM without hidden units, TSPE) beside each RESULT, on the recording it was made from; one RESULT is enough.  [default: off]",
 )
 @click.option(
     "--truth",
@@ -68,70 +69,89 @@ def command(
     sessions in which the same unit has the same id. Units are matched by id, hidden units by what they do. A folder that
     `spikefit pvae fit` left, or its latents.h5, puts its latents beside the hidden units of the others.
     """
-    if baselines:
-        _beside_baselines(results, q=q, truth=truth, out=out, top=top, as_json=as_json, quiet=quiet)
-        return
-    if truth is not None:
+    if truth is not None and not baselines:
         raise UsageError("--truth goes with --baselines.", hint="add --baselines, or leave --truth out")
+    tables = _beside_baselines(results, q=q, truth=truth, top=top) if baselines else ()
+    if len(results) == 1 and tables:
+        _show_baselines(tables[0], out, overwrite=overwrite, as_json=as_json, quiet=quiet)
+        return
     from spikefit.comparison import compare
 
     comparison = compare(*results, q=q, top=top)
+    if tables:
+        named = zip(comparison.names, tables, strict=True)
+        comparison = dataclasses.replace(
+            comparison, baselines=tuple(dataclasses.replace(table, name=name) for name, table in named)
+        )
     if out is not None:
         comparison.save(out, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False))
     elif not quiet:
         _echo(comparison)
-        if out is not None:
+        for table in comparison.baselines:
             click.echo("")
-            click.echo(f"{out / 'comparison.html'}: open it in a browser; the tables are beside it")
+            click.echo(f"{table.name} beside simpler methods:")
+            _echo_baselines(table)
+        _say_where(out)
 
 
 def _beside_baselines(
-    results: tuple[Path, ...],
-    *,
-    q: float,
-    truth: Path | None,
-    out: Path | None,
-    top: int | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    if len(results) != 1:
-        raise UsageError(f"--baselines takes one RESULT, got {len(results)}.", hint="run it for each by itself")
-    if out is not None or top is not None:
-        raise UsageError(
-            "--baselines writes no folder and calls edges by q: --out and --top do not go with it.",
-            hint="pass --json and keep what it prints",
-        )
+    results: tuple[Path, ...], *, q: float, truth: Path | None, top: int | None
+) -> tuple[BaselineTable, ...]:
+    if top is not None:
+        raise UsageError("--baselines calls edges by q: --top does not go with it.", hint="leave --top out")
     if not 0 < q < 1:
         raise UsageError(f"--q must lie between 0 and 1, got {q:g}.", hint="pass --q 0.05, say")
     from spikefit.baselines import baseline_table
+    from spikefit.comparison.latents import are_latents
 
-    table = baseline_table(results[0], truth=truth, q=q)
+    latents = next((path for path in results if are_latents(path)), None)
+    if latents is not None:
+        raise UsageError(
+            f"{latents} holds latents of a Poisson VAE, which name no edges: --baselines does not go with it.",
+            hint="leave it, or --baselines, out",
+        )
+    return tuple(baseline_table(path, truth=truth, q=q) for path in results)
+
+
+def _show_baselines(table: BaselineTable, out: Path | None, *, overwrite: bool, as_json: bool, quiet: bool) -> None:
+    if out is not None:
+        table.save(out, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps(table.to_dict(), indent=2, ensure_ascii=False))
     elif not quiet:
-        known = truth is not None
-        heads = ("AUC", "AP", "false", "recall") if known else ()
-        echo_table(
-            ("method", "edges", "in fit, too", "rank r", *heads, "called by"),
-            [
-                (
-                    row.method,
-                    thousands(row.called),
-                    thousands(row.also_in_fit),
-                    plain_number(row.rank_correlation),
-                    *((plain_number(row.auc), plain_number(row.average_precision)) if known else ()),
-                    *((plain_number(row.false_share), plain_number(row.recall)) if known else ()),
-                    row.rule,
-                )
-                for row in table.rows
-            ],
-            numbers=tuple(range(1, 4 + len(heads))),
-        )
-        for note in table.notes:
-            click.echo(f"note: {note}")
+        _echo_baselines(table)
+        _say_where(out)
+
+
+def _say_where(out: Path | None) -> None:
+    if out is not None:
+        click.echo("")
+        click.echo(f"{out / 'comparison.html'}: open it in a browser; the tables are beside it")
+
+
+def _echo_baselines(table: BaselineTable) -> None:
+    known = table.true is not None
+    heads = ("AUC", "AP", "false", "recall") if known else ()
+    echo_table(
+        ("method", "edges", "in fit, too", "rank r", *heads, "called by"),
+        [
+            (
+                row.method,
+                thousands(row.called),
+                thousands(row.also_in_fit),
+                plain_number(row.rank_correlation),
+                *((plain_number(row.auc), plain_number(row.average_precision)) if known else ()),
+                *((plain_number(row.false_share), plain_number(row.recall)) if known else ()),
+                row.rule,
+            )
+            for row in table.rows
+        ],
+        numbers=tuple(range(1, 4 + len(heads))),
+    )
+    for note in table.notes:
+        click.echo(f"note: {note}")
 
 
 def _echo(comparison: Comparison) -> None:

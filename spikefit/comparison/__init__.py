@@ -10,14 +10,18 @@ Like the results themselves it opens without torch.
 from spikefit.comparison.couplings import CouplingAgreement
 from spikefit.comparison.hidden import HiddenMatch
 from spikefit.comparison.latents import LatentComparison
+from spikefit.comparison.methods import BaselineTable, Method, MethodRow
 from spikefit.comparison.scores import ScoreDifference, ScoreRow
 from spikefit.comparison.side_by_side import Comparison, PairComparison, compare
 
 __all__ = [
+    "BaselineTable",
     "Comparison",
     "CouplingAgreement",
     "HiddenMatch",
     "LatentComparison",
+    "Method",
+    "MethodRow",
     "PairComparison",
     "ScoreDifference",
     "ScoreRow",

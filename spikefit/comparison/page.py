@@ -7,6 +7,7 @@ import math
 import numpy as np
 from markupsafe import Markup, escape
 
+from spikefit.comparison.methods_page import methods_page_section
 from spikefit.comparison.side_by_side import Comparison, PairComparison
 from spikefit.report.numbers import number, signed
 from spikefit.report.page import page_html
@@ -32,6 +33,8 @@ def comparison_html(comparison: Comparison) -> str:
         sections.append(Section("hidden", "Hidden units", hidden))
     if comparison.latents:
         sections.append(Section("latents", "Hidden units and latents", _latents(comparison)))
+    if comparison.baselines:
+        sections.append(methods_page_section(comparison.baselines))
     names = [*comparison.names, *dict.fromkeys(each.latents for each in comparison.latents)]
     name = " · ".join(names)
     n_common = len(comparison.common.unit_ids)

@@ -15,18 +15,27 @@ from spikefit.results.layout import MAIN_FILE
 from spikefit.results.tables import write_table
 
 if TYPE_CHECKING:
+    from spikefit.comparison.methods import BaselineTable
     from spikefit.comparison.side_by_side import Comparison
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
-COMPARISON_FILES = (PAGE, NUMBERS, "scores.csv", "pairs.csv", "couplings.csv", "hidden.csv", "latents.csv")
+COMPARISON_FILES = (
+    PAGE,
+    NUMBERS,
+    "scores.csv",
+    "pairs.csv",
+    "couplings.csv",
+    "hidden.csv",
+    "latents.csv",
+    "baselines.csv",
+)
 
 
 def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) -> Path:
     """Write the files of a comparison; see `Comparison.save`."""
     from spikefit.comparison.page import comparison_html
 
-    if (folder / MAIN_FILE).exists():
-        raise UsageError(f"{folder} holds a result, and stays as the fit left it.", hint="pass another -o")
+    _keep_results(folder)
     with writing_folder(folder, overwrite=overwrite) as staging:
         (staging / PAGE).write_text(comparison_html(comparison), encoding="utf-8", newline="\n")
         numbers = json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False)
@@ -50,7 +59,31 @@ def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) ->
         ]
         if latents:
             write_table(staging / "latents.csv", *_columns(latents))
+        if comparison.baselines:
+            write_table(staging / "baselines.csv", *_columns(_method_rows(comparison.baselines)))
     return folder
+
+
+def save_baselines(table: BaselineTable, folder: Path, *, overwrite: bool) -> Path:
+    """Write the files of one result beside simpler methods; see `BaselineTable.save`."""
+    from spikefit.comparison.methods_page import methods_html
+
+    _keep_results(folder)
+    with writing_folder(folder, overwrite=overwrite) as staging:
+        (staging / PAGE).write_text(methods_html(table), encoding="utf-8", newline="\n")
+        numbers = json.dumps(table.to_dict(), indent=2, ensure_ascii=False)
+        (staging / NUMBERS).write_text(numbers + "\n", encoding="utf-8")
+        write_table(staging / "baselines.csv", *_columns(_method_rows((table,))))
+    return folder
+
+
+def _keep_results(folder: Path) -> None:
+    if (folder / MAIN_FILE).exists():
+        raise UsageError(f"{folder} holds a result, and stays as the fit left it.", hint="pass another -o")
+
+
+def _method_rows(tables: Iterable[BaselineTable]) -> list[dict[str, Any]]:
+    return [{"result": table.name, **vars(row)} for table in tables for row in table.rows]
 
 
 def _columns(rows: list[dict[str, Any]]) -> tuple[list[str], Iterable[list[Any]]]:

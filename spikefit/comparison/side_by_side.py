@@ -11,6 +11,7 @@ from typing import Any
 from spikefit.comparison.couplings import CommonPairs, CouplingAgreement, agreement, common_pairs
 from spikefit.comparison.hidden import HiddenMatch, match_hidden
 from spikefit.comparison.latents import LatentComparison, are_latents, beside_latents, open_latents
+from spikefit.comparison.methods import BaselineTable
 from spikefit.comparison.scores import ScoreDifference, ScoreRow, input_hash, score_difference, score_row
 from spikefit.errors import ResultError, UsageError
 from spikefit.marks import MAIN_FILE
@@ -55,6 +56,7 @@ class Comparison:
         common: the couplings that all of them hold.
         pairs: every two of them, the earlier first.
         latents: the hidden units of each result beside the latents of each Poisson VAE.
+        baselines: simpler methods beside each result, where they were asked for.
     """
 
     names: tuple[str, ...]
@@ -62,6 +64,7 @@ class Comparison:
     common: CommonPairs
     pairs: tuple[PairComparison, ...]
     latents: tuple[LatentComparison, ...] = ()
+    baselines: tuple[BaselineTable, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the couplings themselves as plain values; what is not known is None."""
@@ -74,6 +77,8 @@ class Comparison:
                 "latents": [dataclasses.asdict(each) for each in self.latents],
             }
         )
+        if self.baselines:
+            values["baselines"] = [table.to_dict() for table in self.baselines]
         return values
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
