@@ -330,7 +330,9 @@ def test_what_pynwb_writes(tmp_path: Path, trains: list[np.ndarray]) -> None:
         io.write(file)
     found = read(path, clip=True)
     assert found.unit_ids == ("0", "10", "20")
-    assert found["10"].tobytes() == np.array([t for t in trains[1] if not 30 < t < 31]).tobytes()
-    assert found.intervals_s.tolist() == [[0, 30], [31, 70]]
+    assert found["0"].tobytes() == np.array([t for t in trains[0] if not 30 < t < 31]).tobytes()
+    assert found["10"].tobytes() == trains[1].tobytes()  # it was observed all the time
+    assert found.lost_s["0"].tolist() == [[30, 31]]
+    assert found.intervals_s.tolist() == [[0, 70]]
     assert found.unit_columns["location"].tolist() == ["CA1"] * 3
     assert sorted(found.epochs) == ["rest", "trials"]
