@@ -80,6 +80,7 @@ class Fit(Result):
             family=model["family"],
             n_draws=n_draws,
             covariates=covariates,
+            lost=None if counts.lost is None else counts.lost[:, rows],
         )
 
     def _covariates_of(self, recording: SpikeTrains | Counts, counts: Counts) -> CovariateColumns | None:
@@ -139,11 +140,10 @@ class POGLM:
             network = fit_network(
                 counts, fit_settings(self.config), device=device, hooks=hooks, count_shared=count_shared_inputs
             )
-        seconds = counts.n_bins * counts.bin_width_s
         n_spikes = counts.counts.sum(axis=0, dtype=np.int64).tolist()
         units = [
-            UnitRow(unit, "visible", True, "", n, n / seconds)
-            for unit, n in zip(counts.unit_ids, n_spikes, strict=True)
+            UnitRow(unit, "visible", True, "", n, mean / counts.bin_width_s)
+            for unit, n, mean in zip(counts.unit_ids, n_spikes, counts.mean_count.tolist(), strict=True)
         ]
         name = recording.name if isinstance(recording, SpikeTrains) else "recording"
         return to_fit(network, counts, self.config, units=units, name=name, device=str(device))
@@ -266,7 +266,7 @@ def _identifiability(
 
     n, n_lags = counts.n_units, network.coupling_filters.shape[2]
     connectivity = network.coupling_filters.sum(axis=2)
-    n_pairs, by_chance = found.spike_pairs(counts.counts, counts.segment_offsets, n_lags)
+    n_pairs, by_chance = found.spike_pairs(counts.counts, counts.segment_offsets, n_lags, counts.lost)
     z = found.correlogram_z(n_pairs, by_chance)
     pairs = {"n_spike_pairs": n_pairs, "correlogram_z": z}
     ci_low, ci_high, p_value = (values[:n, :n] for values in std_intervals)
@@ -286,7 +286,7 @@ def _identifiability(
         decay = np.exp(-counts.bin_width_s / common.time_constant_s)
         everything[:, :n] += (common.weights @ (1 / (1 - decay)))[:, None]
     hidden = network.hidden_count.mean(axis=0) if network.n_hidden else np.empty(0)
-    mean_count = np.concatenate([counts.counts.mean(axis=0, dtype=np.float64), hidden])
+    mean_count = np.concatenate([counts.mean_count, hidden])
     whole = {
         "spectral_radius": found.spectral_radius(everything, mean_count, link=link),
         "correlogram_share": found.share_known_to_correlograms(visible, std_error, z),
@@ -302,7 +302,13 @@ def _goodness(
     """Unit rows with how well each unit is described, the curves behind it, and the figures in all."""
     from spikefit.diagnostics.goodness import goodness_of_fit
 
-    found = goodness_of_fit(counts.counts[judged.bins], judged.expected_count, judged.constant_count, seed=seed)
+    found = goodness_of_fit(
+        counts.counts[judged.bins],
+        judged.expected_count,
+        judged.constant_count,
+        seed=seed,
+        lost=None if counts.lost is None else counts.lost[judged.bins],
+    )
     place = {unit: k for k, unit in enumerate(counts.unit_ids)}
     rows = []
     for row in units:

@@ -50,10 +50,13 @@ def choose_units(trains: SpikeTrains, *, units: str | None = None, min_spikes: i
 
         asked_for = select_units(units, trains)
     marks = trains.unit_columns.get(NOT_A_NEURON)
+    observed_s = trains.observed_s
     choices = []
     for row, (unit_id, n_spikes) in enumerate(zip(trains.unit_ids, trains.n_spikes_per_unit.tolist(), strict=True)):
         if asked_for is not None and not asked_for[row]:
             reason = f"not chosen by --units {units}"
+        elif unit_id in trains.lost_s and observed_s[row] <= EDGE_TOLERANCE_S:
+            reason = "lost in all of the chosen time"
         elif n_spikes == 0:
             reason = "no spikes in the chosen time"
         elif n_spikes < min_spikes:
@@ -111,7 +114,7 @@ def inspect_recording(
         UsageError: if `units` cannot be understood.
     """
     choices = choose_units(trains, units=units, min_spikes=min_spikes)
-    counts, rates = trains.n_spikes_per_unit, trains.rate_hz
+    counts, rates, observed_s = trains.n_spikes_per_unit, trains.rate_hz, trains.observed_s
     rows = []
     for row, choice in enumerate(choices):
         train = trains.spike_times_s[trains.offsets[row] : trains.offsets[row + 1]]
@@ -122,6 +125,8 @@ def inspect_recording(
                 "rate_hz": float(rates[row]) if math.isfinite(rates[row]) else None,
                 "first_spike_s": float(train[0]) if train.size else None,
                 "last_spike_s": float(train[-1]) if train.size else None,
+                "observed_s": float(observed_s[row]),
+                "lost_share": float(1 - observed_s[row] / trains.duration_s) if choice.id in trains.lost_s else 0.0,
                 "kept": choice.kept,
                 "reason": choice.reason,
             }

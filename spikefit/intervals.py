@@ -43,6 +43,18 @@ def intersection_of(first_s: ArrayLike, second_s: ArrayLike) -> Intervals:
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
+def without(intervals_s: Intervals, holes_s: Intervals) -> Intervals:
+    """What is left of ordered intervals when others are cut out of them."""
+    if not len(holes_s):
+        return intervals_s
+    edges = np.concatenate([[-np.inf], holes_s.ravel(), [np.inf]]).reshape(-1, 2)
+    rows = []
+    for start, stop in intervals_s:
+        low, high = np.maximum(edges[:, 0], start), np.minimum(edges[:, 1], stop)
+        rows.append(np.stack([low, high], axis=1)[low < high])
+    return np.concatenate(rows) if rows else np.empty((0, 2))
+
+
 def as_intervals(rows: ArrayLike, what: str) -> Intervals:
     """Rows as an array of shape (n, 2).
 

@@ -331,9 +331,12 @@ def claimed(folders: Sequence[Path | None], *, overwrite: bool, resume: bool) ->
 
 def _unit_rows(trains: SpikeTrains, choices: Sequence[UnitChoice]) -> list[UnitRow]:
     rates, counts = trains.rate_hz.tolist(), trains.n_spikes_per_unit.tolist()
+    observed_s = trains.observed_s.tolist() if trains.lost_s else []
     rows = []
     for row, choice in enumerate(choices):
         columns = {key: _plain(column[row]) for key, column in trains.unit_columns.items() if column.ndim == 1}
+        if observed_s:
+            columns["observed_s"] = observed_s[row]
         rows.append(UnitRow(choice.id, "visible", choice.kept, choice.reason, counts[row], rates[row], columns))
     return rows
 

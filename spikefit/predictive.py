@@ -62,7 +62,7 @@ def with_simulated_rates(result: ResultT, counts: Counts, *, seed: int) -> Resul
 
     Args:
         result: the fit; its configuration tells the link.
-        counts: the binned recording it was made from.
+        counts: the binned recording it was made from; runs do not start, or lie, where a unit is lost.
         seed: of the runs.
     """
     n_bins = max(round(RUN_S / counts.bin_width_s), 1)
@@ -144,6 +144,10 @@ def run_starts(result: Result, counts: Counts, n_bins: int) -> NDArray[np.int64]
         # With hidden units the history must hold their activity, which itself begins a history after the segment does.
         possible.append(np.arange(first + n_lags * (2 if result.n_hidden else 1), last - n_bins + 1))
     places = np.concatenate(possible)
+    if counts.lost is not None:
+        n_lost = np.concatenate([[0], np.cumsum(counts.lost.any(axis=1))])
+        reach = n_lags * (2 if result.n_hidden else 1)
+        places = places[n_lost[places + n_bins] == n_lost[places - reach]]
     spikes_per_bin = sum(row.rate_hz for row in result.unit_rows if np.isfinite(row.rate_hz)) * result.bin_width_s
     per_run = n_bins * result.n_units * n_lags * max(spikes_per_bin, 0.1)
     n_runs = min(MOST_RUNS, int(MOST_WORK / per_run), places.size)
@@ -232,7 +236,11 @@ def _traces(result: Result, counts: Counts) -> Array:
 
     assert result.common_drive is not None
     rows = [counts.unit_ids.index(unit) for unit in result.unit_id[result.visible]]
-    excess = counts.counts[:, rows].sum(axis=1, dtype=np.float64) - result.common_drive.level_hz * counts.bin_width_s
+    population = counts.counts[:, rows].sum(axis=1, dtype=np.float64)
+    if counts.lost is not None:  # as in the fit, the mean stands in for a unit that is lost
+        for row in rows:
+            population[counts.lost[:, row]] += counts.mean_count[row]
+    excess = population - result.common_drive.level_hz * counts.bin_width_s
     decays = _decay(result)
     traces = np.zeros((counts.n_bins, decays.size))
     for first, last in zip(counts.segment_offsets[:-1].tolist(), counts.segment_offsets[1:].tolist(), strict=True):

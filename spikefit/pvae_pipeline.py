@@ -315,6 +315,8 @@ def prepare_sessions(recordings: Sequence[Recording], config: Config) -> Session
             f"{all_trains[0].name}: {len(kept)} units can be used, expected at least 2.",
             hint="choose more units, or look at the recording with `spikefit inspect`",
         )
+    for trains in all_trains:
+        _refuse_lost(trains.select(kept))
     return Sessions(
         names=tuple(trains.name for trains in all_trains),
         counts=tuple(trains.select(kept).bin(config.model.bin) for trains in all_trains),
@@ -322,6 +324,17 @@ def prepare_sessions(recordings: Sequence[Recording], config: Config) -> Session
         warnings=tuple(warning for trains in all_trains for warning in trains.warnings),
         about=all_trains[0].session,
     )
+
+
+def _refuse_lost(trains: SpikeTrains) -> None:
+    """Refuse units that are lost part of the time: the encoder reads all units in every bin."""
+    if trains.lost_s:
+        unit = next(iter(trains.lost_s))
+        raise UsageError(
+            f"{trains.name}: {len(trains.lost_s)} of {trains.n_units} units are lost part of the time (first: {unit!r}), and the latents are "
+            "read from all units in every bin.",
+            hint=f"pass --observed common to use only the time common to all, choose a stretch with --interval, or --drop-unit {unit}",
+        )
 
 
 def pvae_settings(config: Config, *, latents: int | None = None) -> PvaeSettings:
@@ -407,6 +420,7 @@ def counts_for(model: LatentModel, trains: SpikeTrains, *, allow_missing: bool) 
             hint="pass --allow-missing to go on without them, or fit a model to the units that are there",
         )
     there = [unit for unit, is_there in zip(model.unit_ids, present, strict=True) if is_there]
+    _refuse_lost(trains.select(there))
     binned = trains.select(there).bin(model.bin_width_s)
     if not missing:
         return binned, present

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikefit.loaders import read
+from spikefit.loaders.lost_time import read_lost_time
 from spikefit.spikes import SpikeTrains
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ def read_recording(recording: str | Path | SpikeTrains, config: Config) -> Spike
             clip=wanted.clip,
             drop_units=wanted.drop_unit,
             follow_links=wanted.follow_links,
+            observed=wanted.observed,
             checks=config.checks,
         )
+    if wanted.lost_time is not None:
+        trains = read_lost_time(Path(wanted.lost_time), trains, known=wanted.drop_unit)
     if wanted.epochs:
         trains = trains.restrict_to_epochs(wanted.epochs)
     if wanted.interval:

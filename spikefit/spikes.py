@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.covariates import Covariate
 from spikefit.errors import RecordingError, UsageError, did_you_mean
-from spikefit.intervals import EDGE_TOLERANCE_S, Intervals, as_intervals, intersection_of, union_of
+from spikefit.intervals import EDGE_TOLERANCE_S, Intervals, as_intervals, intersection_of, union_of, without
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,8 @@ class SpikeTrains:
         session: what the file says of the session, as texts: `session_start_time` (ISO), `session_id`, `subject_id`, ….
         covariates: what else was measured (position, speed, …), by name; nothing of it is looked for or read before it is
             asked for. They stay whole, on the clock of the spikes, whatever part of the recording is kept.
+        lost_s: by unit, the observed time in which that unit alone was not observed; units that never were lost are not in it.
+            See `lose`.
 
     Raises:
         RecordingError: if times are not finite or not sorted, ids repeat, or intervals are empty or overlap.
@@ -60,6 +62,7 @@ class SpikeTrains:
     warnings: tuple[str, ...] = ()
     session: Mapping[str, str] = field(default_factory=dict)
     covariates: Mapping[str, Covariate] = field(default_factory=dict)
+    lost_s: Mapping[str, Intervals] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         times = np.ascontiguousarray(self.spike_times_s, dtype=np.float64)
@@ -95,6 +98,15 @@ class SpikeTrains:
         set_(self, "unit_columns", MappingProxyType(columns))
         epochs = {str(key): as_intervals(rows, f"epoch {key!r}") for key, rows in self.epochs.items()}
         set_(self, "epochs", MappingProxyType(epochs))
+        lost = {}
+        for unit_id, rows in self.lost_s.items():
+            if str(unit_id) not in ids:
+                raise ValueError(f"lost time of {unit_id!r}, which is no unit of the recording")
+            # Clipped to what was observed of the recording, so that the lengths of both can be subtracted.
+            inside = intersection_of(intervals, union_of(rows))
+            if len(inside):
+                lost[str(unit_id)] = inside
+        set_(self, "lost_s", MappingProxyType(lost))
 
     @classmethod
     def from_trains(
@@ -158,20 +170,34 @@ class SpikeTrains:
         return np.diff(self.offsets)
 
     @property
+    def observed_s(self) -> NDArray[np.float64]:
+        """For how long each unit was observed, lost time left out, in seconds; shape (n_units,)."""
+        return np.array([float(np.diff(rows, axis=1).sum()) for rows in self.observed_by_unit()])
+
+    def observed_by_unit(self) -> list[Intervals]:
+        """When each unit was observed, its lost time left out, in seconds; each of shape (n, 2)."""
+        return [
+            without(self.intervals_s, self.lost_s[unit_id]) if unit_id in self.lost_s else self.intervals_s
+            for unit_id in self.unit_ids
+        ]
+
+    @property
     def rate_hz(self) -> NDArray[np.float64]:
-        """Mean firing rate of each unit over the observed time, shape (n_units,)."""
+        """Mean firing rate of each unit over the time in which it was observed, shape (n_units,)."""
+        observed_s = self.observed_s if self.lost_s else self.duration_s
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return np.asarray(self.n_spikes_per_unit / self.duration_s, dtype=np.float64)
+            return np.asarray(self.n_spikes_per_unit / observed_s, dtype=np.float64)
 
     def __len__(self) -> int:
         return self.n_units
 
     def __getstate__(self) -> dict[str, Any]:
         # Read-only views of dictionaries cannot be pickled; batches send recordings between processes.
-        return {**self.__dict__, "unit_columns": dict(self.unit_columns), "epochs": dict(self.epochs)}
+        views = ("unit_columns", "epochs", "lost_s")
+        return {**self.__dict__, **{key: dict(getattr(self, key)) for key in views}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        views = {key: MappingProxyType(state[key]) for key in ("unit_columns", "epochs")}
+        views = {key: MappingProxyType(state[key]) for key in ("unit_columns", "epochs", "lost_s")}
         self.__dict__.update({**state, **views})
 
     def __getitem__(self, unit_id: str) -> NDArray[np.float64]:
@@ -220,7 +246,32 @@ class SpikeTrains:
             raise UsageError(f"{self.name}: unit {twice!r} was asked for twice.", hint="name it once")
         trains = [self._train(row) for row in rows]
         columns = {key: column[rows] for key, column in self.unit_columns.items()}
-        return self._with_trains(trains, unit_ids=tuple(self.unit_ids[row] for row in rows), unit_columns=columns)
+        ids = tuple(self.unit_ids[row] for row in rows)
+        lost = {unit_id: self.lost_s[unit_id] for unit_id in ids if unit_id in self.lost_s}
+        return self._with_trains(trains, unit_ids=ids, unit_columns=columns, lost_s=lost)
+
+    def lose(self, lost_s: Mapping[str, ArrayLike]) -> SpikeTrains:
+        """Take some units for not observed in some time, beside what is lost of them already; their spikes there are left out.
+
+        Nothing follows from a unit's silence while it is lost: a fit neither explains it there nor takes it for silent.
+
+        Args:
+            lost_s: `[start, stop)` intervals by unit id, each of shape (n, 2); overlapping ones count once.
+
+        Raises:
+            UsageError: for an id that is not there.
+        """
+        rows = dict(zip(map(str, lost_s), self.index_of(lost_s), strict=True))
+        lost = dict(self.lost_s)
+        trains = [self._train(row) for row in range(self.n_units)]
+        for unit_id, intervals in lost_s.items():
+            before = lost.get(str(unit_id), np.empty((0, 2)))
+            lost[str(unit_id)] = union_of(
+                np.concatenate([before, as_intervals(intervals, f"lost time of {unit_id!r}")])
+            )
+            row = rows[str(unit_id)]
+            trains[row] = _outside(trains[row], lost[str(unit_id)])
+        return self._with_trains(trains, lost_s=lost)
 
     def restrict(self, intervals_s: ArrayLike) -> SpikeTrains:
         """Keep what was observed inside the given `[start, stop)` intervals.
@@ -287,11 +338,14 @@ class SpikeTrains:
             unit_columns=_stack_columns(self, other),
             epochs={**self.epochs, **other.epochs},
             warnings=self.warnings + other.warnings,
+            lost_s={**self.lost_s, **other.lost_s},
         )
         return both.restrict(common)
 
     def merge_units(self, groups: Mapping[str, Sequence[str]]) -> SpikeTrains:
         """Pool units that are one neuron: each group becomes one unit under its new id, in its first member's place.
+
+        Where one of them is lost, the pooled unit is: the spikes of the others alone would be too few.
 
         Raises:
             UsageError: for an id that is not there or stands in two groups.
@@ -306,19 +360,25 @@ class SpikeTrains:
         trains: list[NDArray[np.float64]] = []
         ids: list[str] = []
         rows_kept: list[int] = []
+        lost: dict[str, Intervals] = {}
         done: set[str] = set()
         for row, unit_id in enumerate(self.unit_ids):
             group = taken.get(row)
             if group in done:
                 continue
             rows = [row] if group is None else [r for r, g in taken.items() if g == group]
-            trains.append(np.sort(np.concatenate([self._train(r) for r in rows])))
+            train = np.sort(np.concatenate([self._train(r) for r in rows]))
             ids.append(unit_id if group is None else str(group))
+            of_members = [self.lost_s[self.unit_ids[r]] for r in rows if self.unit_ids[r] in self.lost_s]
+            if of_members:
+                lost[ids[-1]] = union_of(np.concatenate(of_members))
+                train = _outside(train, lost[ids[-1]])
+            trains.append(train)
             rows_kept.append(row)
             if group is not None:
                 done.add(group)
         columns = {key: column[rows_kept] for key, column in self.unit_columns.items()}
-        return self._with_trains(trains, unit_ids=tuple(ids), unit_columns=columns)
+        return self._with_trains(trains, unit_ids=tuple(ids), unit_columns=columns, lost_s=lost)
 
     def _with_trains(self, trains: Sequence[NDArray[np.float64]], **changes: Any) -> SpikeTrains:
         flat = np.concatenate(trains) if trains else np.empty(0)
@@ -330,7 +390,8 @@ class SpikeTrains:
     def bin(self, bin_width_s: float) -> Counts:
         """Count spikes in bins `[start, stop)` laid from the start of every observed interval.
 
-        Only whole bins are kept: the rest of an interval that no bin fills was not observed for a whole bin.
+        Only whole bins are kept: the rest of an interval that no bin fills was not observed for a whole bin. For the same
+        reason a unit is lost in every bin that its lost time touches, and has no spikes there.
 
         Args:
             bin_width_s: bin width in seconds.
@@ -363,13 +424,42 @@ class SpikeTrains:
             if needed.itemsize > counts.dtype.itemsize:
                 counts = counts.astype(needed)
             counts[row] = unit_counts
+        lost = self._lost_bins(starts, n_bins, segment_offsets, bin_width_s)
+        if lost is not None:
+            counts[lost] = 0
         return Counts(
             counts=counts.T,
             bin_width_s=float(bin_width_s),
             segment_offsets=segment_offsets,
             segment_start_s=starts.copy(),
             unit_ids=self.unit_ids,
+            lost=None if lost is None else lost.T,
         )
+
+    def _lost_bins(
+        self,
+        starts: NDArray[np.float64],
+        n_bins: NDArray[np.int64],
+        segment_offsets: NDArray[np.int64],
+        bin_width_s: float,
+    ) -> NDArray[np.bool_] | None:
+        """Bins that the lost time of a unit touches, (unit, bin); None where no unit is lost."""
+        if not self.lost_s:
+            return None
+        lost = np.zeros((self.n_units, int(segment_offsets[-1])), dtype=bool)
+        for unit_id, rows in self.lost_s.items():
+            own = lost[self.unit_ids.index(unit_id)]
+            for start_s, stop_s in rows.tolist():
+                # Lost time lies inside one interval, but that may be too short for a bin.
+                segment = int(np.searchsorted(starts - EDGE_TOLERANCE_S, start_s, side="right")) - 1
+                if segment < 0:
+                    continue
+                first = math.floor((start_s - starts[segment] + EDGE_TOLERANCE_S) / bin_width_s)
+                last = math.ceil((stop_s - starts[segment] - EDGE_TOLERANCE_S) / bin_width_s)
+                n = int(n_bins[segment])
+                offset = int(segment_offsets[segment])
+                own[offset + min(max(first, 0), n) : offset + min(max(last, 0), n)] = True
+        return lost if lost.any() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,6 +474,8 @@ class Counts:
         segment_start_s: when each segment starts; shape (n_segments,).
         unit_ids: one text per unit.
         covariates: what else drives the units, in every bin; None where nothing does.
+        lost: in which bins each unit was not observed, shape (n_bins, n_units) like `counts`, which are zero there and mean
+            nothing; None where no unit is lost.
     """
 
     counts: NDArray[np.unsignedinteger[Any]]
@@ -392,6 +484,7 @@ class Counts:
     segment_start_s: NDArray[np.float64]
     unit_ids: tuple[str, ...]
     covariates: CovariateColumns | None = None
+    lost: NDArray[np.bool_] | None = None
 
     @property
     def n_bins(self) -> int:
@@ -400,6 +493,14 @@ class Counts:
     @property
     def n_units(self) -> int:
         return int(self.counts.shape[1])
+
+    @property
+    def mean_count(self) -> NDArray[np.float64]:
+        """Mean count of each unit over the bins in which it was observed; shape (n_units,)."""
+        if self.lost is None:
+            return np.asarray(self.counts.mean(axis=0, dtype=np.float64))
+        n_bins = self.n_bins - self.lost.sum(axis=0)
+        return np.asarray(self.counts.sum(axis=0, dtype=np.float64, where=~self.lost) / np.maximum(n_bins, 1))
 
     @property
     def n_segments(self) -> int:
@@ -417,6 +518,13 @@ class Counts:
             f"Counts({self.n_bins} bins of {self.bin_width_s * 1e3:g} ms × {self.n_units} units "
             f"in {self.n_segments} segment{'s' if self.n_segments != 1 else ''}, {self.counts.dtype})"
         )
+
+
+def _outside(train: NDArray[np.float64], holes_s: Intervals) -> NDArray[np.float64]:
+    """The spikes of a sorted train that lie in none of some ordered intervals."""
+    edges = np.searchsorted(train, holes_s.ravel() - EDGE_TOLERANCE_S, side="left")
+    kept = np.concatenate([[0], edges, [train.size]]).reshape(-1, 2)
+    return take_stretches(train, kept)
 
 
 def take_stretches(values: NDArray[np.float64], stretches: NDArray[np.integer[Any]]) -> NDArray[np.float64]:

@@ -12,6 +12,8 @@ RECORDING: dict[str, Any] = {
     "t_stop": None,
     "clip": False,
     "follow_links": False,
+    "observed": "per-unit",
+    "lost_time": None,
     "drop_unit": (),
     "units": None,
     "epochs": (),

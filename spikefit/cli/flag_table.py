@@ -61,6 +61,20 @@ FLAGS = (
     ),
     Flag(
         section="recording",
+        name="observed",
+        help="Where units were observed at different times: leave each out of the fit where it is lost (per-unit), or use only the time common to all (common).",
+        metavar="per-unit|common",
+        default_text="per-unit",
+        choices=("per-unit", "common"),
+    ),
+    Flag(
+        section="recording",
+        name="lost_time",
+        help="A table of when units were lost (unit_id,start_s,stop_s), beside what the file says.",
+        metavar="CSV",
+    ),
+    Flag(
+        section="recording",
         name="drop_unit",
         help="Leave out these units, by their ids.",
         metavar="NAME",

@@ -143,9 +143,10 @@ def _echo(recording: Path | str, found: dict[str, Any], bin_width_s: float | Non
     )
     if len(found["intervals_s"]) > 1:
         click.echo(f"observed in {len(found['intervals_s'])} intervals: {_intervals(found['intervals_s'])}")
+    lost = any(unit["lost_share"] for unit in found["units"])
     click.echo("")
     echo_table(
-        ("unit", "spikes", "rate (Hz)", "first (s)", "last (s)", "used"),
+        ("unit", "spikes", "rate (Hz)", "first (s)", "last (s)", *(("observed (s)", "lost") if lost else ()), "used"),
         [
             (
                 unit["id"],
@@ -153,11 +154,12 @@ def _echo(recording: Path | str, found: dict[str, Any], bin_width_s: float | Non
                 "–" if unit["rate_hz"] is None else f"{unit['rate_hz']:.3f}",
                 _seconds(unit["first_spike_s"]),
                 _seconds(unit["last_spike_s"]),
+                *((f"{unit['observed_s']:.1f}", f"{100 * unit['lost_share']:.1f} %") if lost else ()),
                 "yes" if unit["kept"] else f"no: {unit['reason']}",
             )
             for unit in found["units"]
         ],
-        numbers=(1, 2, 3, 4),
+        numbers=(1, 2, 3, 4, 5, 6) if lost else (1, 2, 3, 4),
     )
     if found["epochs"]:
         click.echo("")

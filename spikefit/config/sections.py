@@ -64,6 +64,14 @@ class RecordingConfig(Section):
     follow_links: bool = Field(
         default=False, description="Follow links to other HDF5 files in the recording's own folder."
     )
+    observed: Literal["per-unit", "common"] = Field(
+        default="per-unit",
+        description="Where units were observed at different times: leave each out of the fit where it is lost (per-unit), or use "
+        "only the time common to all (common).",
+    )
+    lost_time: Annotated[str | None, Hint("CSV")] = Field(
+        default=None, description="A table of when units were lost (unit_id,start_s,stop_s), beside what the file says."
+    )
     drop_unit: Names = Field(default=(), description="Leave out these units, by their ids.")
     units: Annotated[str | None, Hint("EXPR")] = Field(
         default=None,

@@ -48,7 +48,12 @@ class Goodness:
 
 
 def goodness_of_fit(
-    counts: NDArray[np.integer[Any]], expected_count: NDArray[np.floating[Any]], constant_count: Array, *, seed: int
+    counts: NDArray[np.integer[Any]],
+    expected_count: NDArray[np.floating[Any]],
+    constant_count: Array,
+    *,
+    seed: int,
+    lost: NDArray[np.bool_] | None = None,
 ) -> Goodness:
     """Judge every unit.
 
@@ -57,6 +62,7 @@ def goodness_of_fit(
         expected_count: what the fit expects there; (bin, unit).
         constant_count: what constant rates expect, above zero; (unit,).
         seed: of the places of spikes inside their bins.
+        lost: bins in which single units were not observed, (bin, unit); each is judged by its own bins. None where none is lost.
     """
     from scipy.stats import chi2, kstwo
 
@@ -65,10 +71,11 @@ def goodness_of_fit(
     columns = {name: np.full(n_units, np.nan) for name in COLUMNS}
     ks_curve = np.full((n_units, CURVE_LEVELS.size), np.nan)
     for unit in range(n_units):
-        x, expected = counts[:, unit].astype(np.float64), expected_count[:, unit].astype(np.float64)
+        own = slice(None) if lost is None else ~lost[:, unit]
+        x, expected = counts[own, unit].astype(np.float64), expected_count[own, unit].astype(np.float64)
         columns["bits_per_spike"][unit], columns["pseudo_r2"][unit] = scores(x, expected, float(constant_count[unit]))
         columns["judged_spikes"][unit] = x.sum()
-        levels = rescaled_intervals(counts[:, unit], expected, rng)
+        levels = rescaled_intervals(counts[own, unit], expected, rng)
         if levels.size < FEWEST_SPIKES:
             continue
         distance = ks_distance(levels)

@@ -24,7 +24,10 @@ AGREE_WITHIN = 0.5  # of a coupling's size
 
 
 def spike_pairs(
-    counts: NDArray[np.integer[Any]], segment_offsets: NDArray[np.int64], n_lags: int
+    counts: NDArray[np.integer[Any]],
+    segment_offsets: NDArray[np.int64],
+    n_lags: int,
+    lost: NDArray[np.bool_] | None = None,
 ) -> tuple[Array, Array]:
     """Spikes of each sender followed by one of each receiver 1 to `n_lags` bins later, inside a segment.
 
@@ -32,6 +35,7 @@ def spike_pairs(
         counts: (bin, unit).
         segment_offsets: first bin of each segment and the end of the last.
         n_lags: length of the window in bins.
+        lost: bins in which single units were not observed, (bin, unit), where their counts are zero; None where none is lost.
 
     Returns:
         The pairs of spikes, and those that constant rates would make; both (post, pre).
@@ -41,7 +45,7 @@ def spike_pairs(
     n_units = counts.shape[1]
     found, chance = np.zeros((n_units, n_units)), np.zeros((n_units, n_units))
     total = counts.sum(axis=0, dtype=np.float64)
-    rate = total / max(1, len(counts))
+    rate = total / (max(1, len(counts)) if lost is None else np.maximum(1, len(counts) - lost.sum(axis=0)))
     for start, stop in zip(segment_offsets[:-1].tolist(), segment_offsets[1:].tolist(), strict=True):
         part = counts[start:stop]
         running = np.zeros((stop - start + 1, n_units), dtype=np.int64)
@@ -49,6 +53,12 @@ def spike_pairs(
         behind = np.maximum(np.arange(stop - start) - n_lags, 0)
         lately = (running[:-1] - running[behind]).astype(np.float64)  # of the n_lags bins before each bin
         found += csr_array(part.astype(np.float64)).T @ lately
+        if lost is not None:
+            seen = ~lost[start:stop]
+            np.cumsum(seen, axis=0, out=running[1:])
+            n_before = (running[:-1] - running[behind]).astype(np.float64)
+            chance += (seen.T.astype(np.float64) @ n_before) * np.outer(rate, rate)
+            continue
         n_pairs_of_bins = float(np.minimum(np.arange(stop - start), n_lags).sum())
         chance += n_pairs_of_bins * np.outer(rate, rate)
     return found, chance

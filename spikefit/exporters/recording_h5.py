@@ -36,6 +36,12 @@ def write(trains: SpikeTrains, path: Path) -> list[str]:
         file.create_dataset("unit_names", data=np.array(trains.unit_ids, dtype=object), dtype=text)
         file.create_dataset("intervals", data=trains.intervals_s)
         file["intervals"].attrs["description"] = "observed intervals in seconds, start and stop"
+        if trains.lost_s:
+            by_unit = trains.observed_by_unit()
+            file.create_dataset("observed", data=np.concatenate(by_unit))
+            file["observed"].attrs["description"] = "when each unit was observed, in seconds, unit after unit"
+            file.create_dataset("observed_index", data=np.cumsum([len(rows) for rows in by_unit]))
+            file["observed_index"].attrs["description"] = "where each unit's intervals end in observed"
         epochs = file.create_group("epochs", track_order=True)
         for name, rows in trains.epochs.items():
             epochs.create_dataset(_plain(name, "epoch"), data=rows)

@@ -39,13 +39,11 @@ def write(trains: SpikeTrains, path: Path) -> list[str]:
     )
     ends = trains.offsets[1:].astype(np.uint64)
     times = VectorData(name="spike_times", description="spike times in seconds", data=trains.spike_times_s)
-    n_intervals = len(trains.intervals_s)
+    by_unit = trains.observed_by_unit()
     observed = VectorData(
-        name="obs_intervals",
-        description="when the unit was observed, in seconds",
-        data=np.tile(trains.intervals_s, (trains.n_units, 1)),
+        name="obs_intervals", description="when the unit was observed, in seconds", data=np.concatenate(by_unit)
     )
-    observed_ends = np.arange(1, trains.n_units + 1, dtype=np.uint64) * np.uint64(n_intervals)
+    observed_ends = np.cumsum([len(rows) for rows in by_unit]).astype(np.uint64)
     columns: list[Any] = [
         VectorIndex(name="spike_times_index", data=ends, target=times),
         times,

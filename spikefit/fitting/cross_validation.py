@@ -20,6 +20,7 @@ from spikefit.errors import UsageError
 from spikefit.fitting.folds import Fold, folds_of
 from spikefit.fitting.how_many import overfit_nats
 from spikefit.fitting.iwae import iwae_nats
+from spikefit.fitting.lost import mean_counts
 from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
 from spikefit.fitting.scores import Score, glm_nats, ratio
 from spikefit.fitting.split import Split
@@ -111,14 +112,13 @@ def _score(problem: Problem, numbers: list[int], fold: Fold, hooks: Hooks) -> _S
 
 def _pose(problem: Problem, train: NDArray[np.int64]) -> Problem:
     """The problem of one fold: its training bins, judged while it trains by the blocks that belong to no fold."""
-    mean_count = torch.zeros_like(problem.mean_count)
-    for start, stop in train.tolist():
-        mean_count += problem.counts[:, start:stop].sum(1, dtype=torch.int64).cpu()
+    # What stands in for lost units stays that of the whole problem.
+    mean_count, _ = mean_counts(problem.counts, train, None if problem.lost is None else problem.lost.mask)
     split = Split(train, problem.split.heldout, problem.split.everything)
     return dataclasses.replace(
         problem,
         split=split,
-        mean_count=mean_count.clamp(min=0.5) / max(1, split.n_train),
+        mean_count=mean_count,
         identity=problem.identity | {"fold": repr(train.tolist())},
     )
 

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.fitting.lost import LostBins
 from spikefit.fitting.memory import halving
 from spikefit.fitting.processes import own_ranges, place
 from spikefit.models.coupling import history_features
@@ -49,6 +50,8 @@ class Design:
         cache_bytes: how much of the features may be kept between passes.
         block_bins: bins whose features are made at a time.
         n_coupling_functions: functions of the basis that couplings are made of, the others being for own history; None for all.
+        lost: bins in which single units were not observed, where their counts are zero; None where there are none. The features
+            then have what stands in for them, and `lost` says block after block which targets do not count.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Design:
         cache_bytes: int = 0,
         block_bins: int = BLOCK_BINS,
         n_coupling_functions: int | None = None,
+        lost: LostBins | None = None,
     ) -> None:
         self._counts = counts
+        self._lost = lost
         self._covariates = covariates
         self._basis = basis
         self._ranges, self._block_bins = ranges, block_bins
@@ -78,6 +83,8 @@ class Design:
         spikes_per_bin = sum(int(counts[:, a:b].sum(dtype=torch.int64)) for a, b in ranges.tolist()) / max(
             1, self.n_bins
         )
+        if lost is not None:  # a stand-in costs as much as a spike
+            spikes_per_bin += float(lost.n_lost(ranges).sum()) / max(1, self.n_bins)
         if by_spikes(self.n_units, spikes_per_bin, len(basis), counts.device):
             self._bands = Bands(basis)
             self._block_bins = min(block_bins, SPARSE_BLOCK_BINS)
@@ -95,6 +102,7 @@ class Design:
             cache_bytes=self._cache_bytes,
             block_bins=self._block_bins,
             n_coupling_functions=self.n_coupling_functions,
+            lost=self._lost,
         )
 
     def within_memory(self, work: Callable[[], T]) -> T:
@@ -155,7 +163,10 @@ class Design:
                 block = self._blocks[key]
                 padded = self._counts[:, block.start - self.n_lags : block.stop]
                 covariates = self._covariates_of(block)
-                products = SpikeProducts(padded, self._bands, block.scored, covariates)
+                seen = padded
+                if self._lost is not None:
+                    seen = self._lost.filled(padded.to(self.dtype), block.start - self.n_lags, block.stop)
+                products = SpikeProducts(seen, self._bands, block.scored, covariates)
                 counts = padded[:, self.n_lags :]
                 counts = counts if block.scored is None else counts[:, block.scored]
                 unit, bin_, count = _occupied(counts)
@@ -169,12 +180,10 @@ class Design:
         total = torch.zeros(self.n_features, dtype=torch.float64, device=self.device)
         basis = self._basis.double()
         for start, stop in self._ranges.tolist():
-            window = self._counts[:, start - 1 : stop - 1].sum(1, dtype=torch.int64)
-            sums = [window]
-            for lag in range(1, self.n_lags):  # one bin earlier: a bin joins in front, one leaves behind
-                window = window + self._counts[:, start - 1 - lag].long() - self._counts[:, stop - 1 - lag].long()
-                sums.append(window)
-            by_lag = torch.stack(sums, dim=1).double()
+            by_lag = _sums_by_lag(self._counts, start, stop, self.n_lags)
+            if self._lost is not None:
+                n_lost = _sums_by_lag(self._lost.mask, start, stop, self.n_lags)
+                by_lag = by_lag + self._lost.stand_in[:, None] * n_lost
             total[: self.n_couplings] += (by_lag @ basis).reshape(-1)
             if self._covariates is not None:
                 total[self.n_couplings :] += self._covariates[:, start:stop].sum(1, dtype=torch.float64)
@@ -186,6 +195,27 @@ class Design:
         for start, stop in self._ranges.tolist():
             total += self._counts[:, start:stop].sum(1, dtype=torch.int64)
         return total.double()
+
+    def own_bins(self) -> int | Float[Tensor, " unit"]:
+        """Scored bins in which each unit was observed, at least one; the same number for all where none is lost."""
+        if self._lost is None:
+            return self.n_bins
+        return (self.n_bins - self._lost.n_lost(self._ranges)).clamp(min=1.0)
+
+    def lost(self, every: int = 1) -> Iterator[Bool[Tensor, "unit bin"] | None]:
+        """Where units are lost in the scored bins, block after block as `blocks` and `spikes` give them; None where none is."""
+        for key in self._keys(every):
+            if self._lost is None:
+                yield None
+                continue
+            block = self._blocks[key]
+            own = self._lost.mask[:, block.start : block.stop]
+            yield own if block.scored is None else own[:, block.scored]
+
+    @property
+    def any_lost(self) -> bool:
+        """Whether some unit is lost in some bin of the recording."""
+        return self._lost is not None
 
     def gram(self, centre: Float[Tensor, " feature"], every: int) -> tuple[Float[Tensor, "feature feature"], Tensor]:
         """Sum of outer products of the features less `centre`, over each so-many-th block, and its number of bins."""
@@ -225,7 +255,10 @@ class Design:
                 continue
             block = self._blocks[key]
             padded = self._counts[:, block.start - n_lags : block.stop].to(self.dtype)
-            features, targets = history_features(padded, self._basis), padded[:, n_lags:]
+            targets = padded[:, n_lags:]
+            if self._lost is not None:
+                padded = self._lost.filled(padded, block.start - n_lags, block.stop)
+            features = history_features(padded, self._basis)
             if self._covariates is not None:
                 features = torch.cat([features, self._covariates[:, block.start : block.stop].to(features)])
             if block.scored is not None:
@@ -254,6 +287,16 @@ class Design:
     @property
     def n_blocks(self) -> int:
         return len(self._blocks)
+
+
+def _sums_by_lag(counts: Tensor, start: int, stop: int, n_lags: int) -> Float[Tensor, "unit lag"]:
+    """Sums of counts over the bins from `start` to `stop`, all moved back by 1 to `n_lags` bins."""
+    window = counts[:, start - 1 : stop - 1].sum(1, dtype=torch.int64)
+    sums = [window]
+    for lag in range(1, n_lags):  # one bin earlier: a bin joins in front, one leaves behind
+        window = window + counts[:, start - 1 - lag].long() - counts[:, stop - 1 - lag].long()
+        sums.append(window)
+    return torch.stack(sums, dim=1).double()
 
 
 def _occupied(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -130,8 +130,10 @@ def glm_log_likelihood(design: Design, fit: GLMFit, *, link: str = "softplus") -
     def sum_up() -> Tensor:
         total = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
         arranged, alpha = Weights(weights), fit.dispersion
-        for products, unit, bin_, count in part.spikes():
+        for (products, unit, bin_, count), lost in zip(part.spikes(), part.lost(), strict=True):
             expected, _ = LINKS[link](products.drive(arranged, baseline))
+            if lost is not None:
+                expected = expected.masked_fill(lost, 0.0)
             if alpha is None:
                 total -= expected.sum(1, dtype=torch.float64)
             else:
@@ -154,9 +156,9 @@ def dispersion_of(design: Design, fit: GLMFit, *, link: str) -> Float[Tensor, " 
 
     def sum_up() -> Tensor:
         moments, arranged = Moments(design.n_units, design.device), Weights(weights)
-        for products, unit, bin_, count in design.spikes():
+        for (products, unit, bin_, count), lost in zip(design.spikes(), design.lost(), strict=True):
             expected, _ = LINKS[link](products.drive(arranged, baseline))
-            moments.add(expected, unit, bin_, count)
+            moments.add(expected, unit, bin_, count, lost)
         return moments.dispersion()
 
     return design.within_memory(sum_up)
@@ -205,7 +207,8 @@ class Solver:
         """Feature means and counts from every bin, the Gram matrix from as many blocks as it needs."""
         d = self.design
         self.mean = d.feature_sums() / d.n_bins
-        self.mean_count = d.count_sums() / d.n_bins
+        n_bins = d.own_bins()
+        self.mean_count = d.count_sums() / n_bins
         self.parts = OwnBlocks(d)
         if spectrum is None or spectrum.n_features != d.n_features:
             every = max(1, d.n_bins // max(1, GRAM_BINS_PER_FEATURE * d.n_features))
@@ -216,7 +219,7 @@ class Solver:
             scales, rotation = torch.linalg.eigh(shared)
             spectrum = Spectrum(scales, rotation, own, None if own is None else whole)
         self.spectrum, self.rotation, scales = spectrum, spectrum.rotation, spectrum.scales
-        r = self.mean_count.clamp(min=0.5 / d.n_bins)
+        r = self.mean_count.clamp(min=0.5 / n_bins)
         self.start_drive = inverse_link(self.link_name, r)
         expected, slope = self.link(self.start_drive)
         information = slope.square() / expected
@@ -224,11 +227,11 @@ class Solver:
             information = information / (1 + self.dispersion * expected)
         # With unequal penalties the shared matrix takes their mean; it need not be exact.
         ridge = self.ridge.mean(1, keepdim=True) if isinstance(self.ridge, Tensor) else self.ridge
-        self.curvature = (information * d.n_bins)[:, None] * scales.clamp(min=0) + ridge
+        self.curvature = (information * n_bins)[:, None] * scales.clamp(min=0) + ridge
         self.curvature = self.curvature.clamp(min=1e-6 * self.curvature.max())
-        self.baseline_curvature = information * d.n_bins
+        self.baseline_curvature = information * n_bins
         if spectrum.own is not None:
-            block = (information * d.n_bins)[:, None, None] * spectrum.own
+            block = (information * n_bins)[:, None, None] * spectrum.own
             diagonal = block.diagonal(dim1=1, dim2=2)
             diagonal += ridge[:, :1] if isinstance(ridge, Tensor) else ridge
             diagonal += 1e-6 * diagonal.amax(1, keepdim=True)
@@ -276,11 +279,13 @@ class Solver:
         centre = self.mean.to(d.dtype)[:, None]
         information = torch.zeros(len(units), size, size, dtype=torch.float64, device=d.device)
         n_seen = 0
-        for features, _ in self.part.blocks(every):
+        for (features, _), lost in zip(self.part.blocks(every), self.part.lost(every), strict=True):
             expected, slope = self.link(torch.addmm(offset, weights64.to(d.dtype), features))
             root = slope / expected.sqrt()
             if self.dispersion is not None:
                 root = root / (1 + self.dispersion[units].to(root)[:, None] * expected).sqrt()
+            if lost is not None:
+                root = root.masked_fill(lost[units], 0.0)
             centred = torch.cat([features - centre, torch.ones_like(features[:1])])
             for row in range(len(units)):
                 scaled = centred * root[row]
@@ -313,8 +318,11 @@ class Solver:
         row_of[units] = torch.arange(len(units), device=d.device)
         arranged = Weights(weights)
         alpha = None if self.dispersion is None else self.dispersion[units].to(d.dtype)
-        for products, unit, bin_, count in self.part.spikes():
+        for (products, unit, bin_, count), lost in zip(self.part.spikes(), self.part.lost(), strict=True):
             expected, slope = self.link(products.drive(arranged, offset))
+            if lost is not None:  # where a unit is lost there are no spikes of it, and nothing was to be expected
+                own = lost if len(units) == d.n_units else lost[units]
+                expected, slope = expected.masked_fill(own, 0.0), slope.masked_fill(own, 0.0)
             row = row_of[unit]
             if len(units) < d.n_units:
                 mine = row >= 0

@@ -88,7 +88,7 @@ def log_weights(
     visible = log_likelihood(
         drive[..., :n_visible, :],
         batch.counts[..., before:core_end],
-        batch.scored,
+        batch.scored_counts,
         model.link,
         model.dispersion,
         spikes=batch.spikes_between(before, core_end),

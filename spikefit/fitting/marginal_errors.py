@@ -121,9 +121,8 @@ def marginal_information(
 
 
 def _hidden_counts(model: POGLMNetwork, batch: WindowBatch, draw: WindowDraws) -> Tensor:
-    core_end = batch.counts.shape[-1] - model.context[1]
-    history = history_features(batch.counts[..., :core_end], model.basis)
-    return model.posterior.draw(model.posterior.features(batch.counts, history), draw)[1].counts
+    _, posterior_drive = model.read(batch.counts, batch.covariates, batch.spikes)
+    return model.posterior.draw_at(posterior_drive, draw)[1].counts
 
 
 def block_scores(
@@ -155,8 +154,9 @@ def block_scores(
     residual = (batch.counts[..., before:core_end] / expected - 1) * slope
     if model.dispersion is not None:
         residual = residual / (1 + model.dispersion[0, :, None] * expected)
-    if batch.scored is not None:
-        residual = residual * batch.scored[:, None, :]
+    scored = batch.scored_counts
+    if scored is not None:
+        residual = residual * (scored if scored.ndim == 3 else scored[:, None])
     share = residual.new_full(residual.shape[:2], 1 / len(residual)) if weight is None else weight
     residual = residual * share[:, :, None, None]
     mean = _in_blocks(residual.sum(0), block)

@@ -66,6 +66,7 @@ class FitSize:
     n_draws: int = 1
     core_bins: int = 500
     batch_windows: int = 1
+    lost: bool = False
 
     @property
     def n_features(self) -> int:
@@ -113,7 +114,7 @@ def plan_memory(size: FitSize, limit_bytes: int) -> MemoryPlan:
         limit_bytes: what it may take; a fit that needs more is planned as small as can be.
     """
     n_features, n_units = size.n_features, size.n_units
-    counts = n_units * size.n_bins * size.count_bytes + 2 * size.n_traces * size.n_bins * FLOAT
+    counts = n_units * size.n_bins * (size.count_bytes + size.lost) + 2 * size.n_traces * size.n_bins * FLOAT
     solver = DOUBLE * (REMEMBERED * n_units * (n_features + 1) + SQUARES * n_features**2)
     solver += BYTES_PER_SPIKE * size.n_spikes
     per_bin = FLOAT * (2 * n_features + 5 * n_units)

@@ -61,7 +61,8 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     of_visible, of_hidden = units_apart(drive, n_visible)
     observed = counts[..., before:core_end]
     spikes = batch.spikes_between(before, core_end)
-    visible = log_likelihood(of_visible, observed, batch.scored, model.link, model.dispersion, spikes=spikes).sum(-1)
+    scored = batch.scored_counts
+    visible = log_likelihood(of_visible, observed, scored, model.link, model.dispersion, spikes=spikes).sum(-1)
     divergence = hidden_divergence(
         log_rate[..., n_lags:],
         of_hidden,
@@ -73,7 +74,9 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     total = visible - divergence.sum(-1)
     effect = None
     if draws.needs_effect:
-        effect = effect_of_one_more(model, draws.counts, drive, log_rate[..., n_lags:], observed, batch.scored)
+        effect = effect_of_one_more(
+            model, draws.counts, drive, log_rate[..., n_lags:], observed, batch.scored, batch.observed
+        )
     return WindowElbo(visible, divergence, draws.correction(total, effect))
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from spikefit.errors import UsageError
 from spikefit.fitting.how_many import UNITS_PER_HIDDEN
+from spikefit.fitting.lost import LostBins, mean_counts
 from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
 from spikefit.fitting.split import Split, only_where, split_bins
 from spikefit.fitting.structure import Structure
@@ -151,6 +152,7 @@ class Problem:
         covariates: standardised columns in every bin of the recording, (column, bin); None where the fit has none.
         covariate_rows: weighted sums of the columns' weights whose errors are wanted, (row, column); None where the fit has none.
         structure: what is known of the couplings beforehand; None where nothing is.
+        lost: bins in which single units were not observed; None where there are none. `counts` are zero there.
     """
 
     counts: Tensor
@@ -168,13 +170,14 @@ class Problem:
     structure: Structure | None = None
     covariates: Tensor | None = None
     covariate_rows: Tensor | None = None
+    lost: LostBins | None = None
 
     @functools.cached_property
     def constant_dispersion(self) -> Tensor | None:
         """Of every unit about its mean count in the training bins, where counts are negative-binomial; float64 on the CPU."""
         if self.settings.count_law != NEGATIVE_BINOMIAL:
             return None
-        return dispersion_about(self.counts, self.split.train, self.mean_count)
+        return dispersion_about(self.counts, self.split.train, self.mean_count, self.lost)
 
     @property
     def has_corners(self) -> bool:
@@ -217,6 +220,7 @@ class Problem:
             core_bins=core,
             dtype=self.basis.dtype,
             covariates=self.covariates,
+            lost=self.lost,
         )
 
     @functools.cached_property
@@ -245,15 +249,24 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     by_unit = counts.counts.T
     if by_unit.dtype != np.uint8:
         by_unit = by_unit.astype(np.int16 if by_unit.max(initial=0) < 2**15 else np.int32)
+    if counts.lost is not None:
+        _check_lost(counts, settings)
+        by_unit = np.where(counts.lost.T, 0, by_unit)  # whatever stands there was not observed
     on_device = torch.from_numpy(np.ascontiguousarray(by_unit)).to(device)
-    mean_count = torch.zeros(counts.n_units, dtype=torch.float64)
-    for start, stop in split.train.tolist():
-        mean_count += on_device[:, start:stop].sum(1, dtype=torch.int64).cpu()
-    # Half a spike where there was none: a rate of zero could never be surprised.
-    mean_count = mean_count.clamp(min=0.5) / max(1, split.n_train)
+    mask = None if counts.lost is None else torch.from_numpy(np.ascontiguousarray(counts.lost.T)).to(device)
+    mean_count, n_own = mean_counts(on_device, split.train, mask)
+    if n_own.min() < 1:
+        unit = counts.unit_ids[int(n_own.argmin())]
+        raise UsageError(
+            f"unit {unit!r} is lost in every bin that trains the fit.",
+            hint=f"leave it out with --drop-unit {unit}, or hold out a smaller share with --heldout",
+        )
+    lost = None if mask is None else LostBins(mask, mean_count.to(device))
     if settings.link == "sigmoid":
         _check_ceiling(counts, mean_count)
-    content = hashlib.sha256(np.ascontiguousarray(counts.counts.T).data)
+    content = hashlib.sha256(np.ascontiguousarray(counts.counts.T if lost is None else by_unit).data)
+    if counts.lost is not None:
+        content.update(np.packbits(counts.lost.T).tobytes())
     content.update(counts.segment_offsets.tobytes())
     covariates = None
     if counts.covariates is not None:
@@ -265,8 +278,9 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     dtype = torch.float32
     common_drive = traces = None
     if settings.common_drive_s:
-        common_drive = CommonDrive.of(on_device, settings.common_drive_s, counts.bin_width_s)
-        traces = common_drive.features(on_device, counts.segment_offsets)
+        stand_ins = None if lost is None else lost.in_population()
+        common_drive = CommonDrive.of(on_device, settings.common_drive_s, counts.bin_width_s, stand_ins)
+        traces = common_drive.features(on_device, counts.segment_offsets, stand_ins)
     return Problem(
         counts=on_device,
         segment_offsets=counts.segment_offsets,
@@ -283,22 +297,39 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         covariates=covariates,
         covariate_rows=None if counts.covariates is None else torch.from_numpy(counts.covariates.rows),
         structure=_structure(settings, counts.unit_ids, device),
+        lost=lost,
     )
 
 
-def dispersion_about(counts: Tensor, ranges: NDArray[np.int64], mean_count: Tensor) -> Tensor:
+def _check_lost(counts: Counts, settings: FitSettings) -> None:
+    """Refuse what cannot be done where units are lost part of the time."""
+    asked = "--long-lags" if settings.long_lags else f"--significance {settings.surrogates}"
+    if settings.long_lags or settings.surrogates is not None:
+        lost = ", ".join(repr(counts.unit_ids[k]) for k in np.flatnonzero(counts.lost.any(axis=0))[:3].tolist())  # type: ignore[union-attr]
+        raise UsageError(
+            f"{asked} moves spikes in time, and units that are lost for part of it ({lost}) would be moved into time in which "
+            "they were not observed.",
+            hint="pass --observed common, leave these units out (--drop-unit), or take --significance null",
+        )
+
+
+def dispersion_about(
+    counts: Tensor, ranges: NDArray[np.int64], mean_count: Tensor, lost: LostBins | None = None
+) -> Tensor:
     """Dispersion of every unit about a constant mean count, from some bins; float64 on the CPU.
 
     Args:
         counts: (unit, bin).
         ranges: the bins, `[start, stop)`; (n, 2).
         mean_count: of every unit, above zero.
+        lost: bins in which single units were not observed; None where there are none.
     """
     moments = Moments(len(counts), torch.device("cpu"))
     for start, stop in ranges.tolist():
         here = counts[:, start:stop].cpu()
         unit, bin_ = here.nonzero(as_tuple=True)
-        moments.add(mean_count[:, None].expand(-1, stop - start).contiguous(), unit, bin_, here[unit, bin_])
+        own = None if lost is None else lost.mask[:, start:stop].cpu()
+        moments.add(mean_count[:, None].expand(-1, stop - start).contiguous(), unit, bin_, here[unit, bin_], own)
     return moments.dispersion()
 
 
@@ -349,6 +380,7 @@ def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> F
         n_draws=settings.n_draws,
         core_bins=CORE_BINS,
         batch_windows=batch_windows(counts.n_bins, CORE_BINS),
+        lost=counts.lost is not None,
     )
 
 

@@ -73,7 +73,7 @@ def cost_of_removal(
     observed = batch.counts[..., before:end]
 
     def visible(drive: Tensor) -> Tensor:
-        return log_likelihood(drive, observed, batch.scored, model.link, model.dispersion).sum(-1).mean(0).sum(0)
+        return log_likelihood(drive, observed, batch.scored_counts, model.link, model.dispersion).sum(-1).mean(0).sum(0)
 
     whole = visible(drive)
     divergence = _divergence(model, log_rate, hidden, history, batch)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.lost import LostBins, mean_counts
 from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, dispersion_about
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, nats_per_bin, poglm_nats
 from spikefit.fitting.split import N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS, split_bins
@@ -31,6 +32,7 @@ def score_counts(
     family: str,
     n_draws: int,
     covariates: CovariateColumns | None = None,
+    lost: NDArray[np.bool_] | None = None,
 ) -> dict[str, float]:
     """Nats per bin and bits per spike of visible counts, with standard errors over blocks of time.
 
@@ -42,6 +44,7 @@ def score_counts(
         family: of its posterior.
         n_draws: draws of the hidden counts, where there are any.
         covariates: those of the fit in every bin, where it has some.
+        lost: bins in which single units were not observed, (bin, unit), where their counts are zero; None where none is lost.
     """
     basis = torch.from_numpy(np.asarray(parameters["basis"], dtype=np.float32))
     by_unit = torch.from_numpy(np.ascontiguousarray(counts.T.astype(np.int32)))
@@ -51,11 +54,14 @@ def score_counts(
     block = min(max(n_bins // N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS * len(basis)), HELDOUT_CORE_BINS)
     columns = None if covariates is None else torch.from_numpy(np.ascontiguousarray(covariates.values.T))
     context = windows_context(len(basis), depth_of(parameters))
-    windows = Windows(by_unit, segment_offsets, usable, context=context, core_bins=block, covariates=columns)
-    spikes = np.array([counts[start:stop].sum(axis=0) for start, stop in usable]).sum(axis=0)
-    mean_count = torch.from_numpy(np.maximum(spikes, 0.5) / n_bins)
+    mask = None if lost is None else torch.from_numpy(np.ascontiguousarray(lost.T))
+    mean_count, _ = mean_counts(by_unit, usable, mask)
+    gone = None if mask is None else LostBins(mask, mean_count)
+    windows = Windows(by_unit, segment_offsets, usable, context=context, core_bins=block, covariates=columns, lost=gone)
     scattered = "dispersion" in parameters or "log_dispersion" in parameters
-    blocks = describe_blocks(windows, mean_count, dispersion_about(by_unit, usable, mean_count) if scattered else None)
+    blocks = describe_blocks(
+        windows, mean_count, dispersion_about(by_unit, usable, mean_count, gone) if scattered else None
+    )
     if "hidden_weights" in parameters:
         nats = poglm_nats(network_of(parameters, link=link, family=family), windows, n_draws)
     else:
@@ -64,7 +70,7 @@ def score_counts(
         if "common_drive_weights" in parameters:
             level = float(parameters["common_drive_level"])
             common_drive = CommonDrive(np.asarray(parameters["common_drive_decay"]), level)
-            traces = common_drive.features(by_unit, segment_offsets)
+            traces = common_drive.features(by_unit, segment_offsets, None if gone is None else gone.in_population())
             weights = np.concatenate([weights, parameters["common_drive_weights"] / common_drive.gain], axis=1)
         if columns is not None:
             weights = np.concatenate([weights, parameters["covariate_weights"]], axis=1)
@@ -111,9 +117,12 @@ def windows_of(counts: Counts, model: POGLMNetwork) -> Windows:
     basis = model.basis
     by_unit = torch.from_numpy(np.ascontiguousarray(counts.counts.T.astype(np.int32))).to(basis.device)
     usable = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=0.0, seed=0).everything
-    columns = None
+    columns = lost = None
     if counts.covariates is not None:
         columns = torch.from_numpy(np.ascontiguousarray(counts.covariates.values.T)).to(basis.device)
+    if counts.lost is not None:
+        mask = torch.from_numpy(np.ascontiguousarray(counts.lost.T))
+        lost = LostBins(mask, mean_counts(by_unit.cpu(), usable, mask)[0]).to(basis.device)
     return Windows(
         by_unit,
         counts.segment_offsets,
@@ -122,4 +131,5 @@ def windows_of(counts: Counts, model: POGLMNetwork) -> Windows:
         core_bins=CORE_BINS,
         dtype=basis.dtype,
         covariates=columns,
+        lost=lost,
     )

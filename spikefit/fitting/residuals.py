@@ -12,6 +12,8 @@ Source: Anandkumar, Ge, Hsu, Kakade & Telgarsky, "Tensor decompositions for lear
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -60,9 +62,12 @@ def residual_factors(
     return loadings[:, loadings.norm(dim=0).argsort(descending=True)]
 
 
-def _residuals(features: Tensor, counts: Tensor, fit: GLMFit, link: str) -> Tensor:
-    drive = torch.addmm(fit.baseline.to(features)[:, None], fit.weights.to(features), features)
-    return counts - LINKS[link](drive)[0]
+def _residual_blocks(design: Design, fit: GLMFit, link: str) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Residuals, zero where a unit is lost, and where that is, block after block."""
+    for (features, counts), lost in zip(design.blocks(), design.lost(), strict=True):
+        drive = torch.addmm(fit.baseline.to(features)[:, None], fit.weights.to(features), features)
+        residual = counts - LINKS[link](drive)[0]
+        yield (residual if lost is None else residual.masked_fill(lost, 0.0)), lost
 
 
 def _box(signal: Tensor, lags: int) -> Tensor:
@@ -75,12 +80,17 @@ def _box(signal: Tensor, lags: int) -> Tensor:
 def _lag_summed_covariance(design: Design, fit: GLMFit, lags: int, link: str) -> tuple[Tensor, Tensor]:
     covariance = torch.zeros(design.n_units, design.n_units, dtype=torch.float64, device=design.device)
     variance = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
-    for features, counts in design.blocks():
-        residual = _residuals(features, counts, fit, link)
+    n_lost = torch.zeros_like(covariance)  # bins in which one of two units is lost
+    for residual, lost in _residual_blocks(design, fit, link):
+        if lost is not None:
+            seen = (~lost).to(residual)
+            n_lost += lost.shape[1] - (seen @ seen.T).double()
         covariance += residual @ _box(residual, lags).T
         variance += residual.square().sum(1, dtype=torch.float64)
     covariance = 0.5 * (covariance + covariance.T)
-    return covariance.cpu() / design.n_bins, variance.cpu() / design.n_bins
+    # Two units that were hardly observed together say little of each other: as much as a tenth of the bins would, at most.
+    n_bins = (design.n_bins - n_lost).clamp(min=0.1 * design.n_bins)
+    return (covariance / n_bins).cpu(), (variance / n_bins.diagonal()).cpu()
 
 
 def _factor(covariance: Float[Tensor, "unit unit"], n_factors: int) -> Float[Tensor, "unit factor"]:
@@ -170,8 +180,8 @@ def third_moments(
     cube = torch.zeros(n_units, dtype=torch.float64)
     on_device = whitening.to(design.device, design.dtype)
     lags = max(1, design.n_lags // 3)
-    for features, counts in design.blocks():
-        activity = _box(_residuals(features, counts, fit, link), lags)
+    for residual, _ in _residual_blocks(design, fit, link):
+        activity = _box(residual, lags)
         activity = activity - activity.mean(1, keepdim=True)
         u = on_device.T @ activity
         pairs = (u[:, None] * u).flatten(0, 1)
@@ -190,7 +200,7 @@ def third_moments(
 def _skewness_sign(design: Design, fit: GLMFit, weights: Tensor, lags: int, link: str) -> Float[Tensor, " factor"]:
     third = weights.new_zeros(weights.shape[1])
     on_device = weights.to(design.device, design.dtype)
-    for features, counts in design.blocks():
-        activity = _box(on_device.T @ _residuals(features, counts, fit, link), lags)
+    for residual, _ in _residual_blocks(design, fit, link):
+        activity = _box(on_device.T @ residual, lags)
         third += (activity - activity.mean(1, keepdim=True)).double().pow(3).sum(1).cpu()
     return torch.where(third < 0, -1.0, 1.0).to(weights.dtype)

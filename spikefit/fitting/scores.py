@@ -65,20 +65,22 @@ def describe_blocks(
     for batch in windows.batches(max(1, JUDGE_BATCH_BINS // max(1, windows.core))):
         core = batch.counts[..., before : batch.counts.shape[-1] - after].double()
         scored = torch.ones_like(core[:, 0]) if batch.scored is None else batch.scored.double()
-        core = core * scored[:, None]
+        of_unit = scored[:, None] if batch.observed is None else batch.observed.double()
+        core = core * of_unit
         n_bins, per_unit = scored.sum(1), core.sum(2)
         rate = mean_count.to(core)
         if dispersion is None:
-            null = (per_unit * rate.log()).sum(1) - n_bins * rate.sum()
+            constant = n_bins * rate.sum() if batch.observed is None else of_unit.sum(2) @ rate
+            null = (per_unit * rate.log()).sum(1) - constant
         else:
-            null = _scattered_null(core, n_bins, per_unit, rate, dispersion.to(core))
+            null = _scattered_null(core, of_unit.sum(2), per_unit, rate, dispersion.to(core))
         rows.append(torch.stack([n_bins, per_unit.sum(1), null, torch.lgamma(core + 1).sum((1, 2))]).cpu())
     return Blocks(*torch.cat(rows, dim=1))
 
 
 def _scattered_null(core: Tensor, n_bins: Tensor, per_unit: Tensor, rate: Tensor, alpha: Tensor) -> Tensor:
     """Log-likelihood of windows under constant rates with negative-binomial counts, factorials left out; (window,)."""
-    by_unit = per_unit * (rate.log() - torch.log1p(alpha * rate)) - n_bins[:, None] * empty_bin(rate, alpha)
+    by_unit = per_unit * (rate.log() - torch.log1p(alpha * rate)) - n_bins * empty_bin(rate, alpha)
     table = rising(alpha, int(core.max()) if core.numel() else 0)
     units = torch.arange(len(rate), device=core.device)[None, :, None]
     return (by_unit + table[units, core.long()].sum(2)).sum(1)
@@ -114,7 +116,7 @@ def glm_nats(
             features = torch.cat([features, windows.cores_of(covariates, which).to(basis)], dim=1)
         drive = weights @ features + baseline
         seen = batch.counts[..., before:end]
-        nats = log_likelihood(drive[None, :, None], seen, batch.scored, link, alpha)
+        nats = log_likelihood(drive[None, :, None], seen, batch.scored_counts, link, alpha)
         rows.append(nats[0, :, 0].sum(-1).double())
     return torch.cat(rows).cpu()
 

@@ -72,6 +72,12 @@ def _never_after(design: Design, n_functions: int, free: Tensor | None, fewest: 
     for lately, _ in design.reached():
         with_history += lately.sum(1, dtype=torch.float64)
     expected = design.count_sums()[:, None] * (with_history / max(1, design.n_bins))[None, :]
+    if design.any_lost:  # by chance only while the receiver is observed
+        met_bins = torch.zeros(n, n, dtype=torch.float64, device=design.device)
+        for (lately, _), lost in zip(design.reached(), design.lost(), strict=True):
+            assert lost is not None
+            met_bins += ((~lost).to(lately) @ lately.T).double()
+        expected = (design.count_sums() / design.own_bins())[:, None] * met_bins
     never = (expected > 0) & (expected >= fewest)
     if free is not None:
         never &= free[:, : design.n_couplings].unflatten(1, (n, n_functions)).any(2)
@@ -89,6 +95,9 @@ def _in_step(
 ) -> tuple[tuple[int, tuple[int, ...]], ...]:
     features = torch.cat([block.double().cpu() for block, _ in design.blocks()], dim=1).numpy()
     counts = torch.cat([block.cpu() for _, block in design.blocks()], dim=1).numpy()
+    lost = None
+    if design.any_lost:
+        lost = torch.cat([block.cpu() for block in design.lost() if block is not None], dim=1).numpy()
     scale = np.maximum(features.std(axis=1), 1e-12)
     rows = np.concatenate([features / scale[:, None], np.ones((1, features.shape[1]))]).T
     found = []
@@ -105,7 +114,8 @@ def _in_step(
         open_ = _left_open(rows[spikes][:, kept])
         if not open_.shape[1]:
             continue
-        direction = _recession(rows[~spikes][:, kept] @ open_)
+        silent = ~spikes if lost is None else ~(spikes | lost[unit])
+        direction = _recession(rows[silent][:, kept] @ open_)
         if direction is None:
             continue
         weights = np.zeros(rows.shape[1])

@@ -196,9 +196,10 @@ def _own_information(
 ) -> tuple[Tensor, _Sums]:
     n_units, n_features = design.n_units, design.n_features
     information = torch.zeros(n_units, n_features + 1, n_features + 1, dtype=torch.float64, device=design.device)
-    for features, _ in design.blocks():
+    for (features, _), lost in zip(design.blocks(), design.lost(), strict=True):
         with_one = torch.cat([features, torch.ones_like(features[:1])])
-        for unit, weight in enumerate(_weights(features, fit, link)):
+        weights = _weights(features, fit, link)
+        for unit, weight in enumerate(weights if lost is None else weights.masked_fill(lost, 0.0)):
             information[unit] += (with_one * weight) @ with_one.T
     information.diagonal(dim1=1, dim2=2)[:, :-1] += ridge
     information.diagonal(dim1=1, dim2=2).add_(1e-9 * information.diagonal(dim1=1, dim2=2).amax(1, keepdim=True))
@@ -235,9 +236,12 @@ def _shared_information(
     weight = torch.zeros(design.n_units, dtype=torch.float64, device=design.device)
     every = max(1, design.n_bins // (50 * design.n_features))
     weights, offset = Weights(fit.weights.to(design.dtype)), fit.baseline.to(design.dtype)
-    for products, *_ in design.spikes(every):
+    for (products, *_), lost in zip(design.spikes(every), design.lost(every), strict=True):
         expected, slope = LINKS[link](products.drive(weights, offset))
-        weight += _information(expected, slope, fit).sum(1, dtype=torch.float64)
+        information = _information(expected, slope, fit)
+        if lost is not None:
+            information = information.masked_fill(lost, 0.0)
+        weight += information.sum(1, dtype=torch.float64)
         n_seen += expected.shape[1]
     values, vectors = spectrum.scales, spectrum.rotation
     total = weight[:, None] / n_seen * design.n_bins  # information of the drive over the recording, (unit, 1)

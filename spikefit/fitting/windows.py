@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.fitting.lost import LostBins
 from spikefit.models.visible_input import Spikes, occupied
 
 
@@ -30,12 +31,19 @@ class WindowBatch:
         scored: which bins of the cores are scored; None where all are; (window, bin).
         n_scored: scored bins in all.
         covariates: in the bins of the cores; None where the fit has none; unscored bins hold anything.
+        observed: which counts of the cores are scored, where units are lost part of the time; None where none is.
     """
 
     counts: Float[Tensor, "window unit padded_bin"]
     scored: Bool[Tensor, "window bin"] | None
     n_scored: int
     covariates: Float[Tensor, "window column bin"] | None = None
+    observed: Bool[Tensor, "window unit bin"] | None = None
+
+    @property
+    def scored_counts(self) -> Tensor | None:
+        """Which counts of the cores are scored: `observed`, or `scored` for all units alike."""
+        return self.scored if self.observed is None else self.observed
 
     @functools.cached_property
     def spikes(self) -> Spikes:
@@ -60,6 +68,7 @@ class Windows:
         core_bins: longest core.
         dtype: of the batches.
         covariates: columns of every bin of the recording, where the model listens to some.
+        lost: bins in which single units were not observed: their counts are then what stands in for them.
     """
 
     def __init__(
@@ -72,7 +81,9 @@ class Windows:
         core_bins: int,
         dtype: torch.dtype = torch.float32,
         covariates: Float[Tensor, "column whole_bin"] | None = None,
+        lost: LostBins | None = None,
     ) -> None:
+        self._lost = lost
         self._covariates = covariates
         self._counts, self._dtype, self.context = counts, dtype, context
         starts, stops = _cut(ranges, core_bins)
@@ -103,19 +114,27 @@ class Windows:
     def batch(self, which: Int[Tensor, " window"]) -> WindowBatch:
         """Gather the named windows onto the device of the counts."""
         device = self._counts.device
-        counts = self._padded(which)
+        before = self.context[0]
+        counts, lost = self._padded(which)
         lengths = self._stops[which] - self._starts[which]
         scored = None
         if int(lengths.min()) < self.core:
             scored = (torch.arange(self.core) < lengths[:, None]).to(device)
         covariates = None if self._covariates is None else self.cores_of(self._covariates, which).to(self._dtype)
-        return WindowBatch(counts, scored, int(lengths.sum()), covariates)
+        observed = None
+        if lost is not None:
+            observed = ~lost[..., before : before + self.core]
+            observed = observed.contiguous() if scored is None else observed & scored[:, None]
+        return WindowBatch(counts, scored, int(lengths.sum()), covariates, observed)
 
-    def _padded(self, which: Tensor) -> Float[Tensor, "window unit padded_bin"]:
-        """Counts with context, silent outside of the core's segment."""
+    def _padded(
+        self, which: Tensor
+    ) -> tuple[Float[Tensor, "window unit padded_bin"], Bool[Tensor, "window unit padded_bin"] | None]:
+        """Counts with context, silent outside of the core's segment, stand-ins where units are lost; and where they are, if any is."""
         before, after = self.context
         n_bins = before + self.core + after
         out = torch.empty(len(which), self._counts.shape[0], n_bins, dtype=self._dtype, device=self._counts.device)
+        lost = None if self._lost is None else torch.zeros_like(out, dtype=torch.bool)
         first = self._starts[which] - before
         low = torch.maximum(first, self._lowest[which])
         high = torch.minimum(first + n_bins, self._highest[which])
@@ -125,7 +144,10 @@ class Windows:
             out[k, :, at:end] = self._counts[:, start:stop]
             out[k, :, :at] = 0
             out[k, :, end:] = 0
-        return out
+            if lost is not None and self._lost is not None:
+                out[k, :, at:end] = self._lost.filled(out[k, :, at:end], start, stop)
+                lost[k, :, at:end] = self._lost.mask[:, start:stop]
+        return out, lost
 
     def cores_of(
         self, values: Float[Tensor, "row whole_bin"], which: Int[Tensor, " window"]

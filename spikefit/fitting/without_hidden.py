@@ -57,6 +57,7 @@ def fit_observed(
         cache_bytes=problem.memory.cache_bytes,
         block_bins=problem.memory.block_bins,
         n_coupling_functions=problem.n_coupling_functions,
+        lost=None if problem.lost is None else problem.lost.to(where),
     )
     # The penalty belongs to the whole recording: a part of it gets its share.
     share = design.n_bins / max(1, int(np.diff(problem.split.everything, axis=1).sum()))
@@ -208,6 +209,8 @@ def _surrogates(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -> 
         return fit_surrogates(problem, design, fit, settings.surrogates, settings.n_surrogates, hooks), None
     if n_units >= settings.surrogates_below:
         return None, None
+    if problem.lost is not None:
+        return None, "surrogates move spikes in time, and some units are lost for part of it"
     if settings.count_law == NEGATIVE_BINOMIAL:
         return None, "surrogates are refits with Poisson counts, and these are negative-binomial"
     try:

@@ -88,6 +88,7 @@ def read(
     clip: bool = False,
     drop_units: Iterable[str] = (),
     follow_links: bool = False,
+    observed: str = "per-unit",
     checks: CheckLimits | None = None,
 ) -> SpikeTrains:
     """Read a recording, check it, and return its spike trains in seconds.
@@ -107,6 +108,8 @@ def read(
         clip: leave spikes outside the observed intervals out, with a warning, instead of refusing them.
         drop_units: ids of units to leave out before anything is checked.
         follow_links: follow links to other HDF5 files in the recording's own folder.
+        observed: where units were observed at different times, keep all of it and what is lost of each (`per-unit`), or only
+            the time common to all (`common`).
         checks: thresholds of the checks; by default those of the configuration.
 
     Returns:
@@ -143,6 +146,7 @@ def read(
         clip=clip,
         drop_units=drop_units,
         covariates=Covariates(_Search(file, raw.format, options)),
+        observed=observed,
     )
 
 

@@ -29,6 +29,7 @@ def assemble(
     clip: bool = False,
     drop_units: Iterable[str] = (),
     covariates: Covariates | None = None,
+    observed: str = "per-unit",
 ) -> SpikeTrains:
     """Turn a raw recording into checked spike trains in seconds.
 
@@ -42,6 +43,7 @@ def assemble(
         clip: leave spikes outside the observed intervals out instead of refusing them.
         drop_units: ids of units to leave out before anything is checked.
         covariates: what else was measured; it is passed on as it is.
+        observed: what to do where units were observed at different times, `per-unit` or `common`.
 
     Raises:
         RecordingError: if the times cannot be used as they are, or no unit has a spike.
@@ -70,12 +72,14 @@ def assemble(
         check_whole_numbers(_whole(raw, path, None), limits, name)
     if raw.unit_intervals is None and t_start_s is None:
         warnings += _before_the_start(raw, limits.min_time_s)
-    intervals_s = settle_intervals(raw, name, t_start_s=t_start_s, t_stop_s=t_stop_s, clip=clip, warnings=warnings)
+    intervals_s, lost_s = settle_intervals(
+        raw, name, t_start_s=t_start_s, t_stop_s=t_stop_s, clip=clip, warnings=warnings, observed=observed
+    )
     if not raw.times.size:
         raise RecordingError(
             f"{name}: no spike lies inside the observed time.", hint="look at the times and the intervals in the file"
         )
-    trains = _whole(raw, path, intervals_s)
+    trains = dataclasses.replace(_whole(raw, path, intervals_s), lost_s=lost_s)
     warnings += _doubtful_epochs(trains)
     warnings += doubts_about(trains, limits, unit_was_given=time_unit is not None)
     return dataclasses.replace(trains, warnings=tuple(warnings), covariates={} if covariates is None else covariates)

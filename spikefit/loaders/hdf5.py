@@ -12,7 +12,7 @@ import numpy as np
 from spikefit.errors import RecordingError, UsageError
 from spikefit.intervals import Intervals
 from spikefit.loaders.h5 import H5Reader, opened
-from spikefit.loaders.hdf5_layouts import LAYOUTS, check_lengths, from_mapping
+from spikefit.loaders.hdf5_layouts import LAYOUTS, check_lengths, from_mapping, intervals_by_unit
 from spikefit.loaders.hdf5_names import first_number, first_text
 from spikefit.loaders.nwb_columns import column_values
 from spikefit.loaders.raw import RawRecording, ReadOptions, SourceFile
@@ -116,6 +116,9 @@ def _add_time(reader: H5Reader, raw: RawRecording) -> None:
     intervals = reader.node("/intervals")
     start = first_number(reader, root, ("t_start", "t_start_s", "start_time", "start"))
     stop = first_number(reader, root, ("t_stop", "t_stop_s", "stop_time", "stop", "t_end", "duration"))
+    observed, ends = reader.node("/observed"), reader.node("/observed_index")
+    if raw.unit_intervals is None and isinstance(observed, h5py.Dataset) and isinstance(ends, h5py.Dataset):
+        raw.unit_intervals = intervals_by_unit(reader, observed, ends, raw.n_units)
     if raw.unit_intervals is None:
         if isinstance(intervals, h5py.Dataset):
             raw.unit_intervals = [_rows(reader, intervals)]

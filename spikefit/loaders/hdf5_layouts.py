@@ -18,7 +18,10 @@ from spikefit.loaders.nwb_columns import row_ends
 from spikefit.loaders.raw import RawRecording, from_labels, from_trains, unique_ids
 from spikefit.units_of_time import parse_time_s
 
-ROLES = ("times", "units", "index", "unit_names", "counts", "intervals", "bin_width", "time_unit")
+ROLES = (
+    *("times", "units", "index", "unit_names", "counts", "intervals", "observed", "observed_index", "bin_width"),
+    "time_unit",
+)
 
 Layout = Callable[[H5Reader, h5py.Group], RawRecording | None]
 
@@ -155,11 +158,38 @@ def from_mapping(reader: H5Reader, mapping: Mapping[str, Any]) -> RawRecording:
             "mapping: `times` needs `units` (a unit per spike) or `index` (where each unit ends).",
             hint="name one of the two",
         )
-    if "intervals" in found:
+    if ("observed" in found) != ("observed_index" in found):
+        raise UsageError(
+            "mapping: `observed` and `observed_index` go together.",
+            hint="the first holds when each unit was observed, unit after unit, the second where each unit's rows end",
+        )
+    if "observed" in found:
+        raw.unit_intervals = intervals_by_unit(reader, found["observed"], found["observed_index"], raw.n_units)
+    elif "intervals" in found:
         raw.unit_intervals = [reader.numbers(found["intervals"]).astype(np.float64).reshape(-1, 2)]
     if mapping.get("time_unit") is not None:
         raw.time_unit = str(mapping["time_unit"])
     return raw
+
+
+def intervals_by_unit(
+    reader: H5Reader, observed: h5py.Dataset, index: h5py.Dataset, n_units: int
+) -> list[NDArray[np.float64]]:
+    """When each unit was observed, from rows of two times, unit after unit, and where each unit's rows end.
+
+    Raises:
+        RecordingError: if the two do not fit each other or the units.
+    """
+    rows = reader.numbers(observed, expected="intervals of two times each").astype(np.float64)
+    ends = reader.numbers(index, expected="whole numbers").astype(np.int64).ravel()
+    fits = rows.ndim == 2 and rows.shape[1] == 2 and ends.size == n_units
+    if not fits or np.any(np.diff(ends, prepend=0) < 0) or (ends.size and ends[-1] > len(rows)):
+        raise RecordingError(
+            f"{reader.path.name}: {observed.name} {rows.shape} and {index.name} {ends.shape} do not say when each of {n_units} units was "
+            "observed.",
+            hint="write one row of start and stop per interval, unit after unit, and for each unit where its rows end",
+        )
+    return list(np.split(rows, ends))[:n_units]
 
 
 def _flat(

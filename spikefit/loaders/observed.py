@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError, UsageError
-from spikefit.intervals import EDGE_TOLERANCE_S, Intervals, intersection_of, union_of
+from spikefit.intervals import EDGE_TOLERANCE_S, Intervals, intersection_of, union_of, without
 from spikefit.loaders.checks import named
 from spikefit.loaders.raw import RawRecording
 from spikefit.spikes import take_stretches
@@ -22,11 +22,13 @@ def settle_intervals(
     t_stop_s: float | None,
     clip: bool,
     warnings: list[str],
-) -> Intervals:
-    """The intervals in which every unit was observed, in seconds; spikes outside them leave `raw`.
+    observed: str = "common",
+) -> tuple[Intervals, dict[str, Intervals]]:
+    """When the recording was on, in seconds, and when single units were lost in it; spikes outside leave `raw`.
 
-    What the file says of each unit is taken as it is where all units agree, and intersected where they do not. Where the
-    file says nothing, the recording runs from the first spike to just behind the last. `t_start_s` and `t_stop_s`
+    What the file says of each unit is taken as it is where all units agree. Where they do not, the recording was on
+    whenever one of them was observed and the others are lost there (`per-unit`), or only the time common to all is kept
+    (`common`). Where the file says nothing, the recording runs from the first spike to just behind the last. `t_start_s` and `t_stop_s`
     overrule either end. Invalid times are cut out last.
 
     Args:
@@ -36,6 +38,10 @@ def settle_intervals(
         t_stop_s: its end.
         clip: leave spikes outside the intervals out instead of refusing them.
         warnings: what was lost or guessed is appended here.
+        observed: `per-unit` or `common`.
+
+    Returns:
+        The intervals of the recording, and by unit what is lost of them.
 
     Raises:
         RecordingError: if spikes lie outside the intervals and `clip` is not set, or no time is left.
@@ -52,18 +58,22 @@ def settle_intervals(
         by_unit = [common]
     else:
         by_unit = [_stretched(rows, t_start_s, t_stop_s) for rows in stated]
-        if not all(len(rows) for rows in by_unit):
+        if not (any if observed == "per-unit" else all)(len(rows) for rows in by_unit):
             every = union_of(np.concatenate(_distinct(stated)))
             raise UsageError(
                 f"{name}: nothing was observed after --t-start and before --t-stop "
                 f"(the file says {every[0, 0]:.6g} s to {every[-1, 1]:.6g} s).",
                 hint="pass times inside the recording, or leave them out",
             )
-        common = by_unit[0]
-        for rows in _distinct(by_unit)[1:]:
-            common = intersection_of(common, rows)
+        if observed == "per-unit" and len(_distinct(by_unit)) > 1:
+            common = union_of(np.concatenate(_distinct(by_unit)))
+        else:
+            common = by_unit[0]
+            for rows in _distinct(by_unit)[1:]:
+                common = intersection_of(common, rows)
     _refuse_spikes_outside(raw, name, by_unit, clip=clip, warnings=warnings)
-    if len(_distinct(by_unit)) > 1:
+    differ = len(_distinct(by_unit)) > 1
+    if differ and observed != "per-unit":
         _tell_what_is_lost(raw, name, by_unit, common, warnings)
     if len(raw.invalid_intervals):
         valid = without(common, union_of(raw.invalid_intervals))
@@ -78,20 +88,15 @@ def settle_intervals(
             f"{name}: no observed time is left.",
             hint="look at the observed intervals and the invalid times in the file, or pass --t-start and --t-stop",
         )
-    _keep_inside(raw, common)
-    return common
-
-
-def without(intervals_s: Intervals, holes_s: Intervals) -> Intervals:
-    """What is left of ordered intervals when others are cut out of them."""
-    if not len(holes_s):
-        return intervals_s
-    edges = np.concatenate([[-np.inf], holes_s.ravel(), [np.inf]]).reshape(-1, 2)
-    rows = []
-    for start, stop in intervals_s:
-        low, high = np.maximum(edges[:, 0], start), np.minimum(edges[:, 1], stop)
-        rows.append(np.stack([low, high], axis=1)[low < high])
-    return np.concatenate(rows) if rows else np.empty((0, 2))
+    if not differ or observed != "per-unit":
+        _keep_inside(raw, [common])
+        return common, {}
+    kept = [intersection_of(common, rows) for rows in by_unit]
+    _keep_inside(raw, kept)
+    lost = {unit_id: without(common, rows) for unit_id, rows in zip(raw.unit_ids, kept, strict=True)}
+    lost = {unit_id: rows for unit_id, rows in lost.items() if len(rows)}
+    _tell_who_is_lost(raw, common, lost, warnings)
+    return common, lost
 
 
 def _stated_by_unit(raw: RawRecording, name: str, warnings: list[str]) -> list[Intervals] | None:
@@ -253,10 +258,23 @@ def _tell_what_is_lost(
     )
 
 
-def _keep_inside(raw: RawRecording, intervals_s: Intervals) -> None:
-    """Leave the spikes outside the intervals out of `raw`; its array is left alone where there are none."""
+def _tell_who_is_lost(raw: RawRecording, whole: Intervals, lost: dict[str, Intervals], warnings: list[str]) -> None:
+    if not lost:
+        return
+    shares = {unit_id: _length(rows) / _length(whole) for unit_id, rows in lost.items()}
+    most = max(shares, key=lambda unit_id: shares[unit_id])
+    warnings.append(
+        f"units were observed at different times: {len(lost)} of {raw.n_units} are lost for part of the {_length(whole):.6g} s in "
+        f"which any was observed, {most!r} for most ({100 * shares[most]:.2g} %); a fit leaves each out where it is lost. With "
+        "--observed common only the time common to all is used."
+    )
+
+
+def _keep_inside(raw: RawRecording, by_unit: list[Intervals]) -> None:
+    """Leave spikes outside the intervals, one set for each unit or one for all, out of `raw`; its array is left alone where there are none."""
     slices = [
-        raw.offsets[row] + _slices(raw.times[raw.offsets[row] : raw.offsets[row + 1]], intervals_s)
+        raw.offsets[row]
+        + _slices(raw.times[raw.offsets[row] : raw.offsets[row + 1]], by_unit[row if len(by_unit) > 1 else 0])
         for row in range(raw.n_units)
     ]
     sizes = [int(np.diff(rows, axis=1).sum()) for rows in slices]

@@ -39,11 +39,15 @@ class CommonDrive:
 
     @classmethod
     def of(
-        cls, counts: Integer[Tensor, "unit bin"], time_constants_s: Sequence[float], bin_width_s: float
+        cls,
+        counts: Integer[Tensor, "unit bin"],
+        time_constants_s: Sequence[float],
+        bin_width_s: float,
+        stand_ins: Array | None = None,
     ) -> CommonDrive:
-        """Kernels of these time constants, in seconds, and the level that these counts have."""
+        """Kernels of these time constants, in seconds, and the level that these counts have; `stand_ins` as in `features`."""
         decay = np.array([math.exp(-bin_width_s / tau_s) for tau_s in time_constants_s])
-        return cls(decay, float(_population(counts).mean()))
+        return cls(decay, float(_population(counts, stand_ins).mean()))
 
     @property
     def gain(self) -> Array:
@@ -51,17 +55,18 @@ class CommonDrive:
         return np.asarray(np.sqrt(1 - np.square(self.decay)))
 
     def features(
-        self, counts: Integer[Tensor, "unit bin"], segment_offsets: NDArray[np.int64]
+        self, counts: Integer[Tensor, "unit bin"], segment_offsets: NDArray[np.int64], stand_ins: Array | None = None
     ) -> Float[Tensor, "trace bin"]:
         """The traces of a recording times their gains, in float32 on the device of `counts`.
 
         Args:
             counts: of all recorded units.
             segment_offsets: first bin of each segment and the end of the last.
+            stand_ins: what stands in for units that are lost, summed over units, in every bin; None where none is lost.
         """
         from scipy.signal import lfilter
 
-        excess = _population(counts) - self.level
+        excess = _population(counts, stand_ins) - self.level
         out = np.zeros((len(self.decay), excess.size), dtype=np.float32)
         for start, stop in zip(segment_offsets[:-1].tolist(), segment_offsets[1:].tolist(), strict=True):
             if stop - start < 2:
@@ -71,6 +76,7 @@ class CommonDrive:
         return torch.from_numpy(out).to(counts.device)
 
 
-def _population(counts: Tensor) -> Array:
-    """Spikes of all units in every bin; (bin,)."""
-    return counts.sum(0, dtype=torch.int64).cpu().numpy().astype(np.float64)
+def _population(counts: Tensor, stand_ins: Array | None) -> Array:
+    """Spikes of all units in every bin, those of lost units by what stands in for them; (bin,)."""
+    seen = counts.sum(0, dtype=torch.int64).cpu().numpy().astype(np.float64)
+    return np.asarray(seen if stand_ins is None else seen + stand_ins)

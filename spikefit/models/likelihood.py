@@ -21,7 +21,7 @@ from spikefit.prob.single import occupancy
 def log_likelihood(
     drive: Float[Tensor, "draw window restart unit bin"],
     counts: Float[Tensor, "window unit bin"],
-    scored: Bool[Tensor, "window bin"] | None,
+    scored: Bool[Tensor, "window bin"] | Bool[Tensor, "window unit bin"] | None,
     link: str,
     dispersion: Float[Tensor, "restart unit"] | None = None,
     *,
@@ -32,7 +32,7 @@ def log_likelihood(
     Args:
         drive: before the link.
         counts: observed counts, the same for all draws and restarts.
-        scored: which bins count; None for all.
+        scored: which bins count, for all units alike or unit by unit; None for all.
         link: `softplus`, `exp` or `sigmoid`.
         dispersion: of negative-binomial counts; None for Poisson counts.
         spikes: window, unit and bin of every occupied bin, where they are at hand.
@@ -45,6 +45,11 @@ def log_likelihood(
     return scattered
 
 
+def _spread(scored: Tensor) -> Tensor:
+    """Which counts are scored, to be multiplied with (draw, window, restart, unit, bin)."""
+    return scored[None, :, None] if scored.ndim == 3 else scored[None, :, None, None]
+
+
 class _LogLikelihood(torch.autograd.Function):
     """Most bins are empty: everywhere there is f and its slope, logarithms and ratios are taken at spikes alone."""
 
@@ -53,7 +58,7 @@ class _LogLikelihood(torch.autograd.Function):
         expected, slope = LINKS[link](drive)
         window, unit, bin_ = spikes
         if scored is not None:
-            inside = scored[window, bin_]
+            inside = scored[window, bin_] if scored.ndim == 2 else scored[window, unit, bin_]
             window, unit, bin_ = window[inside], unit[inside], bin_[inside]
         if drive.stride(-1) != 1:
             window, unit, bin_ = by_bins(window, unit, bin_, counts.shape)
@@ -78,9 +83,13 @@ class _LogLikelihood(torch.autograd.Function):
         return residual * grad[..., None], None, None, None, None
 
 
-def _silence(values: Float[Tensor, "draw window restart unit bin"], scored: Bool[Tensor, "window bin"] | None) -> None:
-    """Put zeros, in place, where bins are not scored; they are few."""
-    if scored is not None:
+def _silence(values: Float[Tensor, "draw window restart unit bin"], scored: Tensor | None) -> None:
+    """Put zeros, in place, where bins, or counts of single units, are not scored; they are few."""
+    if scored is None:
+        return
+    if scored.ndim == 3:
+        values.mul_(_spread(scored))
+    else:
         window, bin_ = (~scored).nonzero(as_tuple=True)
         values.permute(1, 4, 0, 2, 3).index_put_((window, bin_), values.new_zeros(()))
 
@@ -98,8 +107,8 @@ class _Scattered(torch.autograd.Function):
         log_y = y.log1p()
         terms = torch.xlogy(x, expected).sub_((x + 1 / alpha) * log_y)
         if scored is not None:
-            terms.mul_(scored[None, :, None, None])
-        seen = counts if scored is None else counts * scored[:, None]
+            terms.mul_(_spread(scored))
+        seen = counts if scored is None else counts * (scored if scored.ndim == 3 else scored[:, None])
         # Σ_{j<x} log(1 + jα) needs no more than how many bins hold more than j spikes.
         most = int(seen.max()) if seen.numel() else 0
         above = torch.stack([(seen > j).sum(-1) for j in range(max(1, most))], dim=-1).to(drive)  # (window, unit, j)
@@ -115,8 +124,8 @@ class _Scattered(torch.autograd.Function):
         )
         by_alpha = bend * expected.square() - x * expected / (1 + y)
         if scored is not None:
-            residual.mul_(scored[None, :, None, None])
-            by_alpha.mul_(scored[None, :, None, None])
+            residual.mul_(_spread(scored))
+            by_alpha.mul_(_spread(scored))
         by_alpha = by_alpha.sum(-1) + (above[:, None] * j / (1 + j * alpha)).sum(-1)
         ctx.save_for_backward(residual, by_alpha)
         return total

@@ -12,7 +12,7 @@ Source: Cameron & Trivedi, "Regression analysis of count data" (2nd ed., 2013), 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 SMALLEST_DISPERSION, LARGEST_DISPERSION = 1e-6, 100.0  # below, counts cannot be told from Poisson ones
@@ -54,6 +54,7 @@ class Moments:
         unit: Integer[Tensor, " spike"],
         bin_: Integer[Tensor, " spike"],
         count: Tensor,
+        lost: Bool[Tensor, "unit bin"] | None = None,
     ) -> None:
         """Take in some bins.
 
@@ -62,10 +63,14 @@ class Moments:
             unit: of each occupied bin.
             bin_: its place.
             count: spikes in it.
+            lost: bins that say nothing of a unit, and hold none of its spikes; None for none.
         """
         cell = (expected.log() - LOWEST_LOG) * (N_CELLS / (HIGHEST_LOG - LOWEST_LOG))
         cell = cell.clamp_(0, N_CELLS - 1).long()
-        self.n_bins.scatter_add_(1, cell, torch.ones_like(expected, dtype=torch.float64))
+        weight = torch.ones_like(expected, dtype=torch.float64)
+        if lost is not None:
+            weight, expected = weight.masked_fill(lost, 0.0), expected.masked_fill(lost, 0.0)
+        self.n_bins.scatter_add_(1, cell, weight)
         self.expected.scatter_add_(1, cell, expected.double())
         self.counted.index_put_((unit, cell[unit, bin_]), count.double(), accumulate=True)
         most = int(count.max()) if len(count) else 0

@@ -81,7 +81,8 @@ class SpikeProducts:
     """Products by spikes.
 
     Args:
-        padded: counts of the block's bins behind `n_lags` bins of context, whole numbers; (unit, padded_bin).
+        padded: counts of the block's bins behind `n_lags` bins of context, whole numbers, or numbers of the products' dtype where
+            something stands in for counts that are not known; (unit, padded_bin).
         bands: of the basis.
         scored: which bins of the block are asked for; None for all.
         covariates: further features in the scored bins; (covariate, bin).
@@ -89,7 +90,7 @@ class SpikeProducts:
 
     def __init__(
         self,
-        padded: Integer[Tensor, "unit padded_bin"],
+        padded: Integer[Tensor, "unit padded_bin"] | Float[Tensor, "unit padded_bin"],
         bands: Bands,
         scored: Tensor | None,
         covariates: Float[Tensor, "covariate bin"] | None,
@@ -100,18 +101,23 @@ class SpikeProducts:
         # The last bin acts on nobody. Two spikes in a bin are visited twice.
         by_bin = padded[:, :-1].T
         bins, units = by_bin.nonzero(as_tuple=True)
-        times = by_bin[bins, units].long()
-        self.units = units.repeat_interleave(times).int()
-        bins = bins.repeat_interleave(times)
+        self.by_time: Tensor | None = None
+        if padded.is_floating_point():
+            self.by_time, self.units = by_bin[bins, units], units.int()
+        else:
+            times = by_bin[bins, units].long()
+            self.units = units.repeat_interleave(times).int()
+            bins = bins.repeat_interleave(times)
         self.first_of_bin = starts(bins, by_bin.shape[0])
         order = self.units.argsort(stable=True)
         self.bins = bins[order].int()
+        self.by_unit = None if self.by_time is None else self.by_time[order]
         self.first_of_unit = starts(self.units[order].long(), self.n_units)
 
     def drive(self, weights: Weights, offset: Tensor) -> Tensor:
         n_rows, n_functions = len(weights.plain), self.n_functions
         table = weights.by_sender(self.n_units, n_functions)
-        sums = bags(self.units, table, self.first_of_bin).view(-1, n_rows)  # (padded bin · basis, row)
+        sums = bags(self.units, table, self.first_of_bin, self.by_time).view(-1, n_rows)  # (padded bin · basis, row)
         out = weights.plain.new_empty(self.n_bins, n_rows)
         for first in range(0, self.n_bins, CHUNK_BINS):
             n = min(CHUNK_BINS, self.n_bins - first)
@@ -146,7 +152,7 @@ class SpikeProducts:
                 out=sums[first * n_functions : (first + n) * n_functions],
             )
         table = sums.view(n_padded, n_functions * n_rows)
-        by_unit = bags(self.bins, table, self.first_of_unit)  # (unit, basis · row)
+        by_unit = bags(self.bins, table, self.first_of_unit, self.by_unit)  # (unit, basis · row)
         out = by_unit.view(self.n_units * n_functions, n_rows).T
         if self.covariates is None:
             return out

@@ -29,6 +29,7 @@ def effect_of_one_more(
     log_rate: Float[Tensor, "window restart row bin"],
     observed: Float[Tensor, "window visible bin"],
     scored: Bool[Tensor, "window bin"] | None,
+    known: Bool[Tensor, "window visible bin"] | None = None,
 ) -> Float[Tensor, "draw window restart hidden *step padded_bin"]:
     """Change of the windows' bound by one more spike in each hidden bin; by a spike beside none where at most one fits.
 
@@ -41,11 +42,14 @@ def effect_of_one_more(
         log_rate: of the hidden counts' posterior in the scored bins.
         observed: visible counts in the scored bins.
         scored: which bins count; None for all.
+        known: which visible counts do, where units are lost part of the time; None for all.
     """
     n_lags, n_bins, n_visible = model.n_lags, drive.shape[-1], model.n_visible
     link = LINK_VALUES[model.link]
     # Both the visible log-likelihood and the divergence depend on a unit's drive through x log f − f alone, with x the
     # count that was seen or the one that the posterior expects. Most visible counts are zero: only f is asked there.
+    if known is not None:
+        observed = observed * known
     window, unit, place = observed.nonzero(as_tuple=True)
     seen = observed[window, unit, place]
     at_spikes = drive[
@@ -53,6 +57,8 @@ def effect_of_one_more(
     ]  # indices apart from one another put theirs first: (spike, draw, restart)
     wanted = posterior_mean(log_rate, model.family, model.max_count)
     value = link(drive)
+    if known is not None:  # an expected count that nothing is held against
+        value[..., :n_visible, :] *= known[None, :, None]
     log_at_spikes, log_hidden = link(at_spikes).log(), value[..., n_visible:, :].log()
     sums = value.sum(-2)
 
@@ -65,6 +71,8 @@ def effect_of_one_more(
             step = more[..., None, :] * step
             step_at_spikes = more[:, window, :, place] * step_at_spikes
         moved = link(drive + step)
+        if known is not None:
+            moved[..., :n_visible, :] *= known[None, :, None]
         change = sums - moved.sum(-2)
         change += (wanted * (moved[..., n_visible:, :].log_() - log_hidden)).sum(-2)
         gained = seen[:, None, None] * (link(at_spikes + step_at_spikes).log_() - log_at_spikes)

@@ -157,6 +157,12 @@ def recover(
         )
     if config.model.count_law == "negative-binomial":
         notes.append("the simulated spikes are Poisson: what scatters more in the recording is no part of this answer")
+    n_lost = sum("observed_s" in row.columns for row in fit.unit_rows)
+    if n_lost:
+        notes.append(
+            "some units were lost for part of the recording; in the simulated ones all are observed throughout, so this answer is "
+            "too hopeful about their couplings"
+        )
     jobs = [(kind, float(length), seed + k) for kind in (FIT, RANDOM) for length in lengths for k in range(seeds)]
     if not edges.any():
         notes.append(

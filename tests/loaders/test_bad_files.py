@@ -295,7 +295,8 @@ def test_a_start_behind_the_end(nwb_file: Build) -> None:
 
 def test_units_never_seen_together(nwb_file: Build, trains: list[np.ndarray]) -> None:
     halves = [trains[0][trains[0] < 30], trains[1][trains[1] >= 30]]
-    refused(nwb_file(halves, obs=[[[0, 30]], [[30, 70]]]), "no observed time in common", "--drop-unit")
+    path = nwb_file(halves, obs=[[[0, 30]], [[30, 70]]])
+    refused(path, "no observed time in common", "--drop-unit", observed="common")
 
 
 # -- times that are not seconds --------------------------------------------------------------------------------------

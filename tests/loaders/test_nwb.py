@@ -130,12 +130,25 @@ def test_intervals_may_overlap_or_stand_in_any_order(nwb_file: Build) -> None:
 
 def test_units_seen_at_different_times_are_cut_to_what_is_common(nwb_file: Build) -> None:
     obs = [[[0, 60]], [[10, 50]], [[0, 45], [46, 60]]]
-    found = read(nwb_file([[1.0, 20.0, 59.0], [12.0, 49.0], [2.0, 44.0, 47.0]], obs=obs))
+    found = read(nwb_file([[1.0, 20.0, 59.0], [12.0, 49.0], [2.0, 44.0, 47.0]], obs=obs), observed="common")
     assert found.intervals_s.tolist() == [[10, 45], [46, 50]]
     assert [found[unit].tolist() for unit in found] == [[20.0], [12.0, 49.0], [44.0, 47.0]]
     (doubt,) = [w for w in found.warnings if "different times" in w]
     assert "only the 39 s common to all are used, 21 s (35 %) and 3 spikes are left out" in doubt
     assert "shortest is '1' (40 s)" in doubt
+
+
+def test_units_seen_at_different_times_are_lost_in_between(nwb_file: Build) -> None:
+    obs = [[[0, 60]], [[10, 50]], [[0, 45], [46, 60]]]
+    found = read(nwb_file([[1.0, 20.0, 59.0], [12.0, 49.0], [2.0, 44.0, 47.0]], obs=obs))
+    assert found.intervals_s.tolist() == [[0, 60]]
+    assert {unit: rows.tolist() for unit, rows in found.lost_s.items()} == {"1": [[0, 10], [50, 60]], "2": [[45, 46]]}
+    assert [found[unit].tolist() for unit in found] == [[1.0, 20.0, 59.0], [12.0, 49.0], [2.0, 44.0, 47.0]]
+    assert found.observed_s.tolist() == [60, 40, 59]
+    assert found.rate_hz.tolist() == pytest.approx([3 / 60, 2 / 40, 3 / 59])
+    (doubt,) = [w for w in found.warnings if "different times" in w]
+    assert "2 of 3 are lost for part of the 60 s" in doubt
+    assert "'1' for most (33 %)" in doubt
 
 
 def test_a_unit_without_intervals_follows_the_others(nwb_file: Build) -> None:
@@ -317,7 +330,9 @@ def test_what_pynwb_writes(tmp_path: Path, trains: list[np.ndarray]) -> None:
         io.write(file)
     found = read(path, clip=True)
     assert found.unit_ids == ("0", "10", "20")
-    assert found["10"].tobytes() == np.array([t for t in trains[1] if not 30 < t < 31]).tobytes()
-    assert found.intervals_s.tolist() == [[0, 30], [31, 70]]
+    assert found["0"].tobytes() == np.array([t for t in trains[0] if not 30 < t < 31]).tobytes()
+    assert found["10"].tobytes() == trains[1].tobytes()  # it was observed all the time
+    assert found.lost_s["0"].tolist() == [[30, 31]]
+    assert found.intervals_s.tolist() == [[0, 70]]
     assert found.unit_columns["location"].tolist() == ["CA1"] * 3
     assert sorted(found.epochs) == ["rest", "trials"]
