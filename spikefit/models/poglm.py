@@ -146,7 +146,7 @@ class POGLMNetwork(nn.Module):
         counts: Float[Tensor, "window visible padded_bin"],
         covariates: Float[Tensor, "window column bin"] | None = None,
         spikes: Spikes | None = None,
-    ) -> tuple[Float[Tensor, "window restart unit bin"], Float[Tensor, "window restart hidden read_bin"]]:
+    ) -> tuple[Float[Tensor, "window restart unit bin"], Float[Tensor, "window restart rate read_bin"]]:
         """What the visible counts say to all units in the scored bins, and to the posterior in these and those before them.
 
         Args:
@@ -163,7 +163,7 @@ class POGLMNetwork(nn.Module):
         past, *rest = (readout.flatten(0, 1) for readout in self.posterior.readouts())
         weights = InputWeights(self.visible_weights.flatten(0, 1), past, *rest)
         core, read = visible_drive(visible_input(counts, self.basis, n_core, spikes), weights)
-        posterior = read.unflatten(1, (self.n_restarts, self.n_hidden)) + self.posterior.offset[..., None]
+        posterior = read.unflatten(1, (self.n_restarts, -1)) + self.posterior.offset[..., None]
         return self._with_offsets(core.unflatten(1, (self.n_restarts, -1)), covariates), posterior
 
     def visible_drive(
