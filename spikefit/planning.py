@@ -167,7 +167,7 @@ def _of_posterior(settings: FitSettings, n_units: int, n_hidden: int, n_function
     """Parameters of the posterior's linear read-out."""
     seen = n_units * (2 * n_functions + 1 if settings.posterior == "forward-backward" else n_functions)
     own = n_hidden * n_functions if settings.posterior == "forward-self" else 0
-    return n_hidden * (seen + own + 1)
+    return n_hidden * settings.max_count * (seen + own + 1)
 
 
 def _covariate_lines(job: JobPlan) -> list[str]:

@@ -146,7 +146,7 @@ class POGLMNetwork(nn.Module):
         counts: Float[Tensor, "window visible padded_bin"],
         covariates: Float[Tensor, "window column bin"] | None = None,
         spikes: Spikes | None = None,
-    ) -> tuple[Float[Tensor, "window restart unit bin"], Float[Tensor, "window restart hidden read_bin"]]:
+    ) -> tuple[Float[Tensor, "window restart unit bin"], Float[Tensor, "window restart rate read_bin"]]:
         """What the visible counts say to all units in the scored bins, and to the posterior in these and those before them.
 
         Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,19 +17,20 @@ from spikefit.fitting import uncertainty
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import fit_glm
 from spikefit.fitting.loop import Loop, LoopSettings
-from spikefit.fitting.problem import FitSettings, Hooks, pose_problem
+from spikefit.fitting.problem import FitSettings, Hooks, fit_basis, n_start, pose_problem
 from spikefit.fitting.structure import Structure
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.without_hidden import fit_observed
 from spikefit.models.own_history import joined_basis, may_use
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.planning import estimate
 from spikefit.prob import get_estimator
 from spikefit.simulate import random_network, simulate
 from spikefit.spikes import Counts
 
 CPU = torch.device("cpu")
 Settings = Callable[..., FitSettings]
-OWN = {"self_basis": "raw", "self_functions": 3, "self_window_s": 0.03}
+OWN: dict[str, Any] = {"self_basis": "raw", "self_functions": 3, "self_window_s": 0.03}
 
 
 def refractory(n_units: int = 5, duration_s: float = 100.0, seed: int = 1) -> tuple[Counts, np.ndarray]:
@@ -208,3 +210,24 @@ def test_a_group_lasso_in_training_does_not_look_at_functions_that_a_pair_may_no
     off = found.norm(dim=2)[~torch.eye(4, dtype=torch.bool)]
     assert (off == 0).any()
     assert (off > 0).any()
+
+
+@pytest.mark.parametrize("posterior", ["forward", "forward-backward", "forward-self"])
+@pytest.mark.parametrize("n_hidden", [0, 1])
+def test_a_plan_counts_no_weight_that_is_held_at_zero(
+    n_hidden: int, posterior: str, segmented: Callable[..., Counts], tiny_settings: Settings
+) -> None:
+    counts = segmented([900, 700])
+    settings = tiny_settings(hidden=(n_hidden,), posterior=posterior, **OWN)
+    basis, n_coupling = fit_basis(settings, counts.bin_width_s)
+    n_start_units = n_start(n_hidden) if n_hidden else 0
+    n_units = counts.n_units + n_start_units
+    expected = n_units + int(may_use(n_units, range(n_units), basis.shape[1], n_coupling).sum())
+    if n_hidden:
+        network = POGLMNetwork(
+            counts.n_units, n_start_units, torch.from_numpy(basis).float(), link="softplus", posterior=posterior
+        )
+        expected += sum(p.numel() for p in network.posterior.parameters())
+    job = estimate("a recording", counts, settings)
+    assert job.n_parameters == expected
+    assert job.n_parameters_per_unit == (counts.n_units - 1) * n_coupling + OWN["self_functions"] + 1
