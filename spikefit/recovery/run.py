@@ -15,7 +15,17 @@ from spikefit.errors import UsageError
 from spikefit.fitted import POGLM, check_hidden
 from spikefit.progress import Progress, SilentProgress
 from spikefit.recovery.scores import RecoveryScore, score_recovery
-from spikefit.recovery.truth import FEWEST_EDGES, Truth, edges_of, matched_network, mean_counts, network_of_fit
+from spikefit.recovery.truth import (
+    FEWEST_EDGES,
+    TAMINGS,
+    Taming,
+    Truth,
+    edges_of,
+    matched_network,
+    mean_counts,
+    network_of_fit,
+    tamed,
+)
 from spikefit.results import Result, load_result
 from spikefit.results.documents import plain
 from spikefit.simulate import Simulation, simulate
@@ -57,6 +67,7 @@ class Recovery:
         edges: every true edge of each of them.
         notes: what the reader must know.
         seed: that all seeds come from.
+        taming: how the fit had to be weakened to be simulated; None where no simulation of it succeeded.
     """
 
     name: str
@@ -66,10 +77,11 @@ class Recovery:
     edges: tuple[TrueEdge, ...]
     notes: tuple[str, ...]
     seed: int
+    taming: Taming | None = TAMINGS[0]
 
     def sentence(self) -> str:
-        """What can be found in a recording of this length, from the measured shares."""
-        return found_sentence(self)
+        """What can be found in a recording of this length, from the measured shares, and of which network that is said."""
+        return f"{found_sentence(self)}{_of_what(self.taming)}"
 
     def means(self) -> list[dict[str, Any]]:
         """For each kind of network and length the mean over seeds of every score; what was never known is NaN."""
@@ -92,6 +104,7 @@ class Recovery:
                 "sentence": self.sentence(),
                 "q": self.q,
                 "truth": self.truth_rule,
+                "taming": None if self.taming is None else asdict(self.taming),
                 "seed": self.seed,
                 "means": self.means(),
                 "runs": [asdict(score) for score in self.scores],
@@ -174,10 +187,17 @@ def recover(
             "five times as large as what no edge looks like"
         )
     failed: dict[str, list[str]] = {FIT: [], RANDOM: []}
+    own = network_of_fit(fit, edges)
+    taming, why = _taming(own, fit, duration_s * max(lengths), seed)
+    if taming is not None and taming != TAMINGS[0]:
+        own = tamed(own, fit, taming)
+        notes.append(
+            f"the fit cannot go on by itself ({why}), so it was simulated {taming}; what is found of such a network is not quite what is found of the fit"
+        )
     progress.start("simulating and fitting again", float(len(jobs)))
     for done, (kind, length, one) in enumerate(jobs):
         progress.update(float(done))
-        truth = network_of_fit(fit, edges) if kind == FIT else matched_network(fit, edges, seed=one)
+        truth = own if kind == FIT else matched_network(fit, edges, seed=one)
         simulation = _simulated(truth, fit, duration_s * length, one)
         if isinstance(simulation, str):
             failed[kind].append(simulation)
@@ -193,7 +213,17 @@ def recover(
             f"{fit.name}: neither the fit nor random networks that match it can be simulated: {'; '.join(notes)}.",
             hint="fit with a stronger --ridge or without the common drive, and try again",
         )
-    return Recovery(fit.name, q, rule, tuple(scores), tuple(found), tuple(notes), seed)
+    simulated = any(score.network == FIT for score in scores)
+    return Recovery(
+        fit.name,
+        q,
+        rule,
+        tuple(scores),
+        tuple(found),
+        tuple(notes),
+        seed,
+        (taming or TAMINGS[0]) if simulated else None,
+    )
 
 
 def found_sentence(recovery: Recovery) -> str:
@@ -248,6 +278,23 @@ def _simulated(truth: Truth, fit: Result, duration_s: float, seed: int) -> Simul
     if not 1 / FARTHEST_RATE <= rate <= FARTHEST_RATE:
         return f"its units fire {rate:.2g} times as often as the recorded ones"
     return simulation
+
+
+def _taming(truth: Truth, fit: Result, duration_s: float, seed: int) -> tuple[Taming | None, str]:
+    """The least weakening with which the fit can be simulated, None where none helps; and why it cannot be simulated as it is."""
+    first = ""
+    for taming in TAMINGS:
+        found = _simulated(tamed(truth, fit, taming), fit, duration_s, seed)
+        if not isinstance(found, str):
+            return taming, first
+        first = first or found
+    return None, first
+
+
+def _of_what(taming: Taming | None) -> str:
+    if taming is None:
+        return " The fit itself cannot be simulated; this is of random networks that match it."
+    return "" if taming == TAMINGS[0] else f" The fit cannot go on by itself; it was simulated {taming}."
 
 
 def _cannot(kind: str, whys: list[str], n_jobs: int) -> str:

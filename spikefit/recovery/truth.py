@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,57 @@ def network_of_fit(result: Result, edges: NDArray[np.bool_]) -> Truth:
         common = CommonDrive(decay, weights, result.common_drive.level_hz * result.bin_width_s)
     network = Network(filters, baseline, n, result.bin_width_s, str(result.config["model"]["link"]), common)
     return Truth(network, edges)
+
+
+@dataclass(frozen=True)
+class Taming:
+    """How far a network that runs away was weakened: what is left of its common drive and of all its couplings."""
+
+    common_drive: float = 1.0
+    couplings: float = 1.0
+
+    def __str__(self) -> str:
+        parts = []
+        if self.common_drive < 1:
+            parts.append(
+                "without its common drive"
+                if self.common_drive == 0
+                else f"with {self.common_drive:.0%} of its common drive"
+            )
+        if self.couplings < 1:
+            parts.append(f"with its couplings at {self.couplings:.0%} of their size")
+        return " and ".join(parts)
+
+
+# The common drive goes first, because edges then keep their size; 1, 1 is the network as it is.
+TAMINGS = (
+    Taming(),
+    Taming(0.5),
+    Taming(0.0),
+    *(Taming(0.0, share) for share in (0.8, 0.6, 0.4, 0.2)),
+)
+
+
+def tamed(truth: Truth, result: Result, taming: Taming) -> Truth:
+    """The network with a weaker common drive and weaker couplings; baselines keep the mean drive at the recorded rates.
+
+    Args:
+        truth: the network of a fit.
+        result: that fit.
+        taming: how much is left.
+    """
+    network = truth.network
+    missing = (1 - taming.couplings) * network.connectivity @ mean_counts(result)
+    common = network.common_drive
+    if common is not None:  # at the mean rates it is zero, so nothing goes to the baselines
+        common = None if taming.common_drive == 0 else replace(common, weights=taming.common_drive * common.weights)
+    weaker = replace(
+        network,
+        coupling_filters=taming.couplings * network.coupling_filters,
+        baseline=network.baseline + missing,
+        common_drive=common,
+    )
+    return Truth(weaker, truth.edges)
 
 
 def matched_network(result: Result, edges: NDArray[np.bool_], *, seed: int) -> Truth:

@@ -14,8 +14,18 @@ import spikefit
 from spikefit.cli.main import cli
 from spikefit.errors import UsageError
 from spikefit.recovery import recover
+from spikefit.recovery.run import _of_what, _taming
 from spikefit.recovery.scores import average_precision, hidden_found, score_recovery
-from spikefit.recovery.truth import Truth, edges_of, matched_network, mean_counts, network_of_fit
+from spikefit.recovery.truth import (
+    TAMINGS,
+    Taming,
+    Truth,
+    edges_of,
+    matched_network,
+    mean_counts,
+    network_of_fit,
+    tamed,
+)
 from spikefit.results import HiddenActivity, Result, UnitRow
 from spikefit.simulate import random_network, simulate
 
@@ -155,6 +165,44 @@ def test_a_fit_that_runs_away_is_said_to_and_random_networks_still_tell(fit):
     run = recover(runaway, lengths=[0.2], seeds=1)
     assert any("the fit cannot be simulated from" in note for note in run.notes)
     assert {score.network for score in run.scores} == {"random"}
+
+
+def test_a_fit_that_runs_away_is_weakened_until_it_does_not_and_that_is_said(fit):
+    wild = fit.coupling_filters.copy()
+    wild[:, :10] += 0.12
+    runaway = dataclasses.replace(
+        fit, coupling_filters=wild, connectivity=wild.sum(-1), std_error=None, q_value=fit.q_value
+    )
+    everything = ~np.eye(10, dtype=bool)
+    truth = network_of_fit(runaway, everything)
+    with pytest.raises(UsageError, match="runs away"):
+        simulate(truth.network, duration_s=24, seed=0)
+    taming, why = _taming(truth, runaway, 24.0, 0)
+    assert "runs away" in why or "times as often" in why
+    assert taming is not None
+    assert taming.couplings < 1
+    weaker = tamed(truth, runaway, taming).network
+    np.testing.assert_allclose(weaker.connectivity, taming.couplings * truth.network.connectivity)
+    counts = mean_counts(runaway)
+    # The mean drive at the recorded rates is the same.
+    np.testing.assert_allclose(
+        weaker.baseline + weaker.connectivity @ counts, truth.network.baseline + truth.network.connectivity @ counts
+    )
+    assert _of_what(taming) == f" The fit cannot go on by itself; it was simulated {taming}."
+    assert _of_what(TAMINGS[0]) == ""
+
+
+def test_the_common_drive_goes_before_the_couplings(fit):
+    assert fit.common_drive is not None
+    truth = network_of_fit(fit, edges_of(fit, 0.05)[0])
+    half = tamed(truth, fit, Taming(0.5)).network
+    assert half.common_drive is not None
+    np.testing.assert_allclose(half.common_drive.weights, 0.5 * fit.common_drive.weights)
+    np.testing.assert_array_equal(half.coupling_filters, truth.network.coupling_filters)
+    assert tamed(truth, fit, Taming(0.0)).network.common_drive is None
+    assert str(Taming(0.0, 0.8)) == "without its common drive and with its couplings at 80 % of their size".replace(
+        " %", "%"
+    )
 
 
 def test_what_cannot_be_is_refused(fit):
