@@ -50,7 +50,20 @@ def test_a_unit_lost_for_half_the_time(recording: Path, tmp_path: Path) -> None:
     table.write_text("unit_id,start_s,stop_s\nb,100,200\n")
     shown = json.loads(run("inspect", recording, "--lost-time", table, "--json"))["units"]
     assert [unit["lost_share"] for unit in shown] == pytest.approx([0, 0.5, 0, 0])
-    common = ("--bin", "10ms", "--window", "50ms", "--functions", "3", "--common-drive", "off", "--figures", "none")
+    common = (
+        "--bin",
+        "10ms",
+        "--window",
+        "50ms",
+        "--functions",
+        "3",
+        "--common-drive",
+        "off",
+        "--figures",
+        "none",
+        "--significance",
+        "none",
+    )
     fits = {}
     for name, flags in (("whole", ()), ("lost", ("--lost-time", table))):
         run("infer", recording, "-o", tmp_path / name, *common, *flags, "--quiet")
