@@ -125,10 +125,10 @@ def inspect_recording(
                 "rate_hz": float(rates[row]) if math.isfinite(rates[row]) else None,
                 "first_spike_s": float(train[0]) if train.size else None,
                 "last_spike_s": float(train[-1]) if train.size else None,
-                "observed_s": float(observed_s[row]),
-                "lost_share": float(1 - observed_s[row] / trains.duration_s) if choice.id in trains.lost_s else 0.0,
                 "kept": choice.kept,
                 "reason": choice.reason,
+                "observed_s": float(observed_s[row]),
+                "lost_share": float(1 - observed_s[row] / trains.duration_s) if choice.id in trains.lost_s else 0.0,
             }
         )
     kept_rows = [row for row, choice in enumerate(choices) if choice.kept]

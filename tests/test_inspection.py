@@ -59,9 +59,12 @@ def test_the_object_of_inspect() -> None:
     assert found["epochs"] == {"rest": [[0, 30]]}
     assert found["warnings"] == ["odd"]
     first, empty = found["units"][:2]
-    assert list(first) == ["id", "n_spikes", "rate_hz", "first_spike_s", "last_spike_s", "kept", "reason"]
+    assert list(first) == [
+        "id", "n_spikes", "rate_hz", "first_spike_s", "last_spike_s", "kept", "reason", "observed_s", "lost_share",
+    ]  # fmt: skip
     assert first == {
         "id": "a", "n_spikes": 60, "rate_hz": 1.2, "first_spike_s": 0.5, "last_spike_s": 59.5, "kept": True, "reason": "",
+        "observed_s": 50.0, "lost_share": 0.0,
     }  # fmt: skip
     assert (empty["first_spike_s"], empty["last_spike_s"], empty["rate_hz"]) == (None, None, 0.0)
     assert json.loads(json.dumps(found, allow_nan=False)) == found

@@ -124,7 +124,7 @@ def test_a_fit_carries_it_behind_the_fixed_columns(tmp_path):
     assert 'id="identifiability"' in (tmp_path / "page.html").read_text()
     hidden = spikefit.POGLM(hidden=1, max_epochs=1, restarts=2, draws=1, **SETTINGS).fit(counts)
     how_sure = ("curvature", "variance_inflation", "restart_sd", "restart_agreement")
-    assert hidden.edges().dtype.names[13:] == ("n_spike_pairs", "correlogram_z", "h0_weight", *how_sure)
+    assert hidden.edges().dtype.names[13:] == ("n_spike_pairs", "correlogram_z", "shared_z", "h0_weight", *how_sure)
     assert hidden.metrics["restarts_compared"] == 1
     assert "1 other restart " in starts(hidden)
     # The fit without hidden units to the training bins, so up to the spikes held out what the other fit says.

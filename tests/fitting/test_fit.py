@@ -59,7 +59,7 @@ def test_a_fit_with_hidden_units_has_all_its_parts(
     assert np.isnan(fit.std_error[4:]).all()
     # Every series has its steps, and the steps go forward.
     for name, series in fit.history.items():
-        if name.startswith("heldout_block_"):  # one entry per block of time, not per step
+        if name.startswith(("heldout_block_", "heldout_piece_")):  # one entry per stretch of time, not per step
             continue
         steps = fit.history["step" if name in ("objective", "step") else f"{name.removesuffix('_step')}_step"]
         assert len(series) == len(steps)

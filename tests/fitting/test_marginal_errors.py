@@ -181,6 +181,16 @@ def test_it_does_not_matter_how_windows_are_cut(
     torch.testing.assert_close(marginal_information(model, windows), whole, rtol=1e-9, atol=1e-9)
 
 
+def shortened(counts: Counts, n_bins: int) -> Counts:
+    return Counts(
+        counts=np.asfortranarray(counts.counts[:n_bins]),
+        bin_width_s=counts.bin_width_s,
+        segment_offsets=np.array([0, n_bins]),
+        segment_start_s=counts.segment_start_s,
+        unit_ids=counts.unit_ids,
+    )
+
+
 QUICK = {"bin": 0.01, "window": 0.05, "functions": 2, "hidden": 1, "max_epochs": 3, "restarts": 1, "device": "cpu"}
 
 
@@ -201,10 +211,13 @@ def test_a_fit_with_hidden_units_has_errors_and_tests_its_pairs(counts: Counts) 
     np.testing.assert_array_equal(again.std_error, fit.std_error)
 
 
-@pytest.mark.parametrize("posterior", ["forward", "forward-self"])
-@pytest.mark.parametrize("family", ["categorical", "poisson"])
-def test_every_posterior_has_errors(counts: Counts, posterior: str, family: str) -> None:
-    fit = spikefit.POGLM(posterior=posterior, family=family, **(QUICK | {"max_epochs": 1})).fit(counts)
+@pytest.mark.parametrize(
+    ("posterior", "further"),
+    [("forward", {"family": "poisson"}), ("forward-self", {}), ("forward-backward", {"max_count": 2})],
+)
+def test_every_posterior_has_errors(counts: Counts, posterior: str, further: dict[str, object]) -> None:
+    short = shortened(counts, 2000)
+    fit = spikefit.POGLM(posterior=posterior, **(QUICK | {"max_epochs": 1} | further)).fit(short)
     assert np.isfinite(fit.std_error[:10, :10]).all()
 
 
@@ -235,14 +248,7 @@ def test_where_there_is_too_much_to_do_some_windows_stand_for_all(
 
 
 def test_a_short_recording_says_that_it_is_too_short(counts: Counts) -> None:
-    short = Counts(
-        counts=np.asfortranarray(counts.counts[:400]),
-        bin_width_s=counts.bin_width_s,
-        segment_offsets=np.array([0, 400]),
-        segment_start_s=counts.segment_start_s,
-        unit_ids=counts.unit_ids,
-    )
-    fit = spikefit.POGLM(**QUICK).fit(short)
+    fit = spikefit.POGLM(**QUICK).fit(shortened(counts, 400))
     assert np.isnan(fit.std_error).all()
     assert any("too few for errors of" in warning for warning in fit.warnings)
     assert math.isfinite(fit.metrics["heldout_nats_per_bin"])
