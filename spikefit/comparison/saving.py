@@ -42,6 +42,8 @@ def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) ->
         numbers = json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False)
         (staging / NUMBERS).write_text(numbers + "\n", encoding="utf-8")
         write_table(staging / "scores.csv", *_columns([vars(row) for row in comparison.scores]))
+        if comparison.same_time is not None and comparison.same_time.rows:
+            write_table(staging / "time.csv", *_columns([vars(row) for row in comparison.same_time.rows]))
         if comparison.pairs:
             write_table(staging / "pairs.csv", *_columns(_pair_rows(comparison)))
         write_table(staging / "couplings.csv", *_couplings(comparison))

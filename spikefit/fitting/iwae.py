@@ -26,6 +26,7 @@ from spikefit.models.hidden_draws import DrawHidden, log_prob_of
 from spikefit.models.likelihood import log_likelihood
 from spikefit.models.link import LINK_VALUES
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.models.self_encoder import ForwardSelfPosterior
 from spikefit.models.window_draws import WindowDraws, window_seeds
 from spikefit.prob.poisson import poisson_log_prob
 
@@ -44,11 +45,14 @@ def iwae_nats(
         windows: what is scored.
         n_draws: K, draws of all hidden counts of a window.
         seed: of the draws; the same for every call, so that models can be compared. Each window has draws of its own, so that it
-            does not matter which windows are computed together, nor by which process.
+            does not matter which windows are computed together, nor by which process. A posterior that reads its own spikes draws for all
+            windows of a batch at once: with less memory it gets other draws of the same law.
     """
     # A few draws at a time, so that this takes no more memory than other scores do.
     parts = [min(DRAWS_AT_A_TIME, n_draws - k) for k in range(0, n_draws, DRAWS_AT_A_TIME)]
-    mine, device = own_share(torch.arange(len(windows))), model.basis.device
+    whole = isinstance(model.posterior, ForwardSelfPosterior)  # its draws hang on which windows are drawn together
+    everything, device = torch.arange(len(windows)), model.basis.device
+    mine = everything if whole else own_share(everything)
 
     def look(n_windows: int) -> Tensor:
         values = torch.zeros(len(windows), model.n_restarts, dtype=torch.float64, device=device)
@@ -64,7 +68,8 @@ def iwae_nats(
         return values
 
     values, _ = halving(look, max(1, JUDGE_BATCH_BINS // max(1, windows.core)), what="judging a fit by many draws")
-    add_up([values])
+    if not whole:
+        add_up([values])
     return values.cpu()
 
 

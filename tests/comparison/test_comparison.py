@@ -149,7 +149,7 @@ def pieces(start_s, nats, spikes=None):
     }
 
 
-def test_pieces_of_time_are_paired_over_the_blocks_that_all_held_out(make_result):
+def test_pieces_of_time_are_paired_over_the_blocks_that_all_held_out(make_result, tmp_path):
     metrics = {"heldout_nats_per_bin": -8.0, "heldout_bits_per_spike": 0.5, "heldout_bits_per_spike_se": 0.02}
     rng = np.random.default_rng(2)
     start_s = np.concatenate([20.0 * k + np.array([0.0, 0.5, 1.0]) for k in range(8)])
@@ -178,6 +178,11 @@ def test_pieces_of_time_are_paired_over_the_blocks_that_all_held_out(make_result
     together = spikefit.compare(fine, wide).same_time
     assert [row.within_one_error for row in together.rows] == [False, True]
     assert together.seconds == 8.0
+    with (spikefit.compare(fine, wide).save(tmp_path / "both") / "time.csv").open(
+        encoding="utf-8", newline=""
+    ) as handle:
+        rows = list(csv.DictReader(handle))
+    assert [float(row["behind_nats_per_s"]) for row in rows] == [row.behind_nats_per_s for row in together.rows]
 
 
 def test_the_fewest_weights_within_one_error_are_taken(make_result):
