@@ -11,7 +11,6 @@ do to it is only touched where its id stands in both columns.
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import re
 from collections.abc import Iterable, Sequence
@@ -22,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import UsageError, did_you_mean
+from spikefit.small_tables import read_small_table
 
 COLUMNS = ("pre_id", "post_id", "rule")
 RULES = ("forbidden", "required")
-MOST_BYTES = 64 * 1024**2
 _PATTERN = re.compile(r"[*?\[]")
 
 
@@ -55,39 +54,16 @@ def read_pair_rules(path: str | Path) -> tuple[PairRule, ...]:
         UsageError: if there is no such file, it has another heading, or a line does not fit.
     """
     path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise UsageError(
-                f"{path.name}: {size / 1e6:.0f} MB are more than the limit of {MOST_BYTES / 1e6:.0f} MB for a table of pairs.",
-                hint="write groups of units as patterns (ca1-*)",
-            )
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except FileNotFoundError as fault:
-        raise UsageError(f"{path}: there is no such table of pairs.", hint="check the path") from fault
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise UsageError(
-            f"{path}: the table of pairs cannot be read ({fault}).", hint="save it as a CSV file in UTF-8"
-        ) from fault
-    heading = [cell.strip() for cell in rows[0]] if rows else []
-    if sorted(heading) != sorted(COLUMNS):
-        found = ",".join(heading) or "nothing"
-        raise UsageError(
-            f"{path.name}: the first line must be {','.join(COLUMNS)}, found {found}.",
-            hint="a line below it reads unit-1,unit-2,forbidden",
-        )
-    place = [heading.index(column) for column in COLUMNS]
+    lines = read_small_table(
+        path,
+        COLUMNS,
+        what="pairs",
+        example="unit-1,unit-2,forbidden",
+        line_hint="each line names a sender, a receiver and forbidden or required",
+        smaller_hint="write groups of units as patterns (ca1-*)",
+    )
     rules = []
-    for line, row in enumerate(rows[1:], start=2):
-        cells = [cell.strip() for cell in row]
-        if not any(cells):
-            continue
-        if len(cells) != len(COLUMNS) or not all(cells):
-            raise UsageError(
-                f"{path.name}, line {line}: expected {','.join(COLUMNS)}, found {','.join(row)!r}.",
-                hint="each line names a sender, a receiver and forbidden or required",
-            )
-        pre, post, rule = (cells[k] for k in place)
+    for line, (pre, post, rule) in lines:
         if rule.lower() not in RULES:
             raise UsageError(
                 f"{path.name}, line {line}: the rule must be forbidden or required, found {rule!r}.",

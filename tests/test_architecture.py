@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spikefit"
 # siblings and know nothing of one another.
 LAYERS: list[set[str]] = [
     {"errors"},
+    {"small_tables"},
     {
         "addresses",
         "alignment",

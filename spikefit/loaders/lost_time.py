@@ -9,7 +9,6 @@ Whatever the format of the recording, and beside what its file says itself.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from collections.abc import Collection
@@ -17,10 +16,10 @@ from pathlib import Path
 
 from spikefit.errors import UsageError, did_you_mean
 from spikefit.intervals import EDGE_TOLERANCE_S
+from spikefit.small_tables import misfit, read_small_table
 from spikefit.spikes import SpikeTrains
 
 COLUMNS = ("unit_id", "start_s", "stop_s")
-MOST_BYTES = 64 * 1024**2
 
 
 def read_lost_time(path: Path, trains: SpikeTrains, *, known: Collection[str] = ()) -> SpikeTrains:
@@ -65,41 +64,22 @@ def _lines(path: Path) -> list[tuple[int, str, float, float]]:
     Raises:
         UsageError: if the table cannot be read or a line does not fit.
     """
-    try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise UsageError(
-                f"{path.name}: {size / 1e6:.0f} MB are more than the limit of {MOST_BYTES / 1e6:.0f} MB for a table of lost time.",
-                hint="merge intervals that touch",
-            )
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except FileNotFoundError as fault:
-        raise UsageError(f"{path}: there is no such table of lost time.", hint="check the path") from fault
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise UsageError(
-            f"{path}: the table of lost time cannot be read ({fault}).", hint="save it as a CSV file in UTF-8"
-        ) from fault
-    heading = [cell.strip() for cell in rows[0]] if rows else []
-    if sorted(heading) != sorted(COLUMNS):
-        found = ",".join(heading) or "nothing"
-        raise UsageError(
-            f"{path.name}: the first line must be {','.join(COLUMNS)}, found {found}.",
-            hint="a line below it reads unit-1,1800,3600",
-        )
-    place = [heading.index(column) for column in COLUMNS]
+    hint = "each line names a unit and two times in seconds, the later one behind"
+    lines = read_small_table(
+        path,
+        COLUMNS,
+        what="lost time",
+        example="unit-1,1800,3600",
+        line_hint=hint,
+        smaller_hint="merge intervals that touch",
+    )
     out = []
-    for line, row in enumerate(rows[1:], start=2):
-        cells = [cell.strip() for cell in row]
-        if not any(cells):
-            continue
+    for line, cells in lines:
         try:
-            unit_id, start_s, stop_s = cells[place[0]], float(cells[place[1]]), float(cells[place[2]])
-        except (ValueError, IndexError):
-            unit_id, start_s, stop_s = "", math.nan, math.nan
-        if len(cells) != len(COLUMNS) or not unit_id or not (math.isfinite(start_s) and start_s < stop_s < math.inf):
-            raise UsageError(
-                f"{path.name}, line {line}: expected {','.join(COLUMNS)}, found {','.join(row)!r}.",
-                hint="each line names a unit and two times in seconds, the later one behind",
-            )
-        out.append((line, unit_id, start_s, stop_s))
+            start_s, stop_s = float(cells[1]), float(cells[2])
+        except ValueError:
+            start_s, stop_s = math.nan, math.nan
+        if not (math.isfinite(start_s) and start_s < stop_s < math.inf):
+            raise misfit(path, line, cells, COLUMNS, hint=hint)
+        out.append((line, cells[0], start_s, stop_s))
     return out
