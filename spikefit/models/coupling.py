@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 BAND_BINS = 32  # wider wastes products with zero, narrower makes small products
+FEATURE_BINS = 16  # the same where all stretches are one product
+MOST_STRETCHES = 4096  # of all rows at a time, so that what is copied is still in the caches
 
 
 def history_features(
@@ -76,22 +78,26 @@ def _by_bands(
 ) -> Tensor:
     """Sliding products as products with a banded matrix, some bins at a time.
 
-    A convolution of one channel is a long way from what a CPU can do: this takes a quarter of conv1d's time.
+    A convolution of one channel is a long way from what a CPU can do, and a product for every few bins is mostly calls: here
+    all stretches of `FEATURE_BINS` bins are rows of one matrix.
     """
     (n_taps, n_columns), n_bins = taps.shape, rows.shape[1] - taps.shape[0] + 1
-    wide = min(BAND_BINS, n_bins)
-    # Rows of taps and zeros, read with a row length one shorter, each begin one place later than the last.
-    padded = taps.new_zeros(wide, wide + n_taps, n_columns)
-    padded[:, :n_taps] = taps
-    shifted = padded.view(-1, n_columns)[: wide * (wide + n_taps - 1)].view(wide, -1, n_columns)
-    band = shifted.permute(1, 2, 0).contiguous()  # (in, column, out)
     if out is None:
         out = rows.new_empty(len(rows), 1, n_columns, n_bins)
-    for first in range(0, n_bins, wide):
-        n = min(wide, n_bins - first)
-        some = band[: n + n_taps - 1, :, :n].flatten(1)
-        product = rows[:, first : first + n + n_taps - 1] @ some
-        out[..., first : first + n] = product.view(*out.shape[:3], n)
+    wide = min(FEATURE_BINS, n_bins)
+    band = _band(taps, wide).transpose(0, 1)  # (in, column, out)
+    whole = n_bins - n_bins % wide
+    together = max(1, MOST_STRETCHES // max(1, len(rows))) * wide
+    for first in range(0, whole, together):
+        stop = min(whole, first + together)
+        stretches = rows[:, first : stop + n_taps - 1].unfold(1, wide + n_taps - 1, wide)
+        product = stretches.reshape(-1, wide + n_taps - 1) @ band.flatten(1)
+        by_stretch = product.view(*out.shape[:2], (stop - first) // wide, n_columns, wide).transpose(2, 3)
+        out[..., first:stop].unflatten(-1, (-1, wide)).copy_(by_stretch)
+    if whole < n_bins:
+        left = n_bins - whole
+        product = rows[:, whole:] @ band[: left + n_taps - 1, :, :left].flatten(1)
+        out[..., whole:] = product.view(*out.shape[:3], left)
     return out
 
 
