@@ -93,7 +93,7 @@ def _how_it_is_cut(job: JobPlan) -> list[str]:
     plan = job.memory
     if plan is None:
         return []
-    text = f"  at a time   features of {_grouped(plan.block_bins)} bins, {plan.cache_bytes / 1e9:.1f} GB of them kept"
+    text = f"  at a time   features of {_grouped(plan.block_bins)} bins, {plan.cache_bytes / 1e6:.0f} MB of them kept"
     if plan.part_windows:
         text += f"; hidden draws of {plan.part_windows} window{'s' if plan.part_windows > 1 else ''}"
     lines = [text]

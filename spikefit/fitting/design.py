@@ -23,7 +23,8 @@ from spikefit.fitting.lost import LostBins
 from spikefit.fitting.memory import halving
 from spikefit.fitting.processes import own_ranges, place
 from spikefit.models.coupling import history_features
-from spikefit.models.products import SPARSE_BLOCK_BINS, Bands, DenseProducts, Products, SpikeProducts, by_spikes
+from spikefit.models.products import Bands, DenseProducts, Products, SpikeProducts, by_spikes
+from spikefit.models.spike_gram import spike_gram
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ class Design:
         ranges: scored `[start, stop)` bins, shape (n, 2), each preceded by a whole history inside its segment.
         basis: (lag, basis), on the same device; its dtype is the dtype of the computation.
         covariates: further features of every bin of the recording, the same for all units; (covariate, bin).
-        cache_bytes: how much of the features may be kept between passes.
+        cache_bytes: how much of the features, and of the places of spikes, may be kept between passes.
         block_bins: bins whose features are made at a time.
         n_coupling_functions: functions of the basis that couplings are made of, the others being for own history; None for all.
         lost: bins in which single units were not observed, where their counts are zero; None where there are none. The features
@@ -72,7 +73,8 @@ class Design:
         self._basis = basis
         self._ranges, self._block_bins = ranges, block_bins
         self._cache: dict[int, tuple[Tensor, Tensor]] = {}
-        self._spikes: dict[int, tuple[Products | None, Tensor, Tensor, Tensor]] = {}
+        self._places: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._spikes: dict[int, tuple[SpikeProducts, Tensor, Tensor, Tensor]] = {}
         self._cache_bytes = cache_bytes
         self.n_units = counts.shape[0]
         self.n_couplings = self.n_units * basis.shape[1]
@@ -87,7 +89,6 @@ class Design:
             spikes_per_bin += float(lost.n_lost(ranges).sum()) / max(1, self.n_bins)
         if by_spikes(self.n_units, spikes_per_bin, len(basis), counts.device):
             self._bands = Bands(basis)
-            self._block_bins = min(block_bins, SPARSE_BLOCK_BINS)
         self._blocks = _make_blocks(ranges, self._block_bins, counts.device)
 
     def own_part(self) -> Design:
@@ -116,6 +117,7 @@ class Design:
             if block_bins != self._block_bins:
                 self._block_bins, self._cache_bytes = block_bins, 0
                 self._cache.clear()
+                self._places.clear()
                 self._spikes.clear()
                 self._blocks = _make_blocks(self._ranges, block_bins, self._counts.device)
             return work()
@@ -154,26 +156,33 @@ class Design:
         """
         if self._bands is None:
             for key, (features, counts) in zip(self._keys(every), self.blocks(every), strict=True):
-                if key not in self._spikes:
-                    self._spikes[key] = None, *_occupied(counts)
-                yield DenseProducts(features), *self._spikes[key][1:]
+                places = self._places.get(key)
+                if places is None:
+                    places = _occupied(counts)
+                    if self._may_keep(sum(part.nbytes for part in places)):
+                        self._places[key] = places
+                yield DenseProducts(features), *places
             return
         for key in self._keys(every):
-            if key not in self._spikes:
+            found = self._spikes.get(key)
+            if found is None:
                 block = self._blocks[key]
-                padded = self._counts[:, block.start - self.n_lags : block.stop]
-                covariates = self._covariates_of(block)
-                seen = padded
-                if self._lost is not None:
-                    seen = self._lost.filled(padded.to(self.dtype), block.start - self.n_lags, block.stop)
-                products = SpikeProducts(seen, self._bands, block.scored, covariates)
-                counts = padded[:, self.n_lags :]
+                seen = self._seen(block.start - self.n_lags, block.stop)
+                products = SpikeProducts(seen, self._bands, block.scored, self._covariates_of(block))
+                counts = self._counts[:, block.start : block.stop]
                 counts = counts if block.scored is None else counts[:, block.scored]
                 unit, bin_, count = _occupied(counts)
-                self._spikes[key] = products, unit, bin_, count.to(self.dtype)
-            products_, unit, bin_, count = self._spikes[key]
-            assert products_ is not None
-            yield products_, unit, bin_, count
+                found = products, unit, bin_, count.to(self.dtype)
+                if self._may_keep(products.nbytes + sum(part.nbytes for part in found[1:])):
+                    self._spikes[key] = found
+            yield found
+
+    def _may_keep(self, n_bytes: int) -> bool:
+        """Whether so much may still be kept between passes; if so, it is taken off."""
+        if n_bytes > self._cache_bytes:
+            return False
+        self._cache_bytes -= n_bytes
+        return True
 
     def feature_sums(self) -> Float[Tensor, " feature"]:
         """Sum of every feature over the scored bins, from sums of counts; float64."""
@@ -218,24 +227,39 @@ class Design:
         return self._lost is not None
 
     def gram(self, centre: Float[Tensor, " feature"], every: int) -> tuple[Float[Tensor, "feature feature"], Tensor]:
-        """Sum of outer products of the features less `centre`, over each so-many-th block, and its number of bins."""
+        """Sum of outer products of the features less `centre`, and its number of bins: of each so-many-th block, or of all by spikes."""
+        if self._bands is not None:
+            return self._gram_by_spikes(centre), torch.tensor(float(self.n_bins), dtype=torch.float64)
         size = self.n_features
         total, n_seen = torch.zeros(size, size, dtype=torch.float64, device=self.device), 0
-        left, middle = torch.zeros(size, dtype=torch.float64, device=self.device), centre.to(self.dtype)[:, None]
-        of_spikes = itertools.repeat(None) if self._bands is None else (products for products, *_ in self.spikes(every))
-        for (features, _), products in zip(self.blocks(every), of_spikes, strict=False):
+        middle = centre.to(self.dtype)[:, None]
+        for features, _ in self.blocks(every):
             # Centred before the product: μμᵀ subtracted afterwards would cost float32 its digits.
             centred = features - middle
-            if products is None:
-                total += centred @ centred.T
-            else:
-                total += products.against(centred)
-                left += centred.sum(1, dtype=torch.float64)
+            total += centred @ centred.T
             n_seen += features.shape[1]
-        if self._bands is not None:
-            total -= torch.outer(left, centre)
-            total = 0.5 * (total + total.T)
         return total, torch.tensor(float(n_seen), dtype=torch.float64, device=self.device)
+
+    def _gram_by_spikes(self, centre: Float[Tensor, " feature"]) -> Float[Tensor, "feature feature"]:
+        """Float64 throughout, so the centre may come off afterwards."""
+        couplings = spike_gram(self._seen, self._ranges, self._basis)
+        n_further = self.n_features - self.n_couplings
+        total = torch.nn.functional.pad(couplings, (0, n_further, 0, n_further)) if n_further else couplings
+        if n_further:
+            for (products, *_), block in zip(self.spikes(), self._blocks, strict=True):
+                covariates = self._covariates_of(block)
+                assert covariates is not None
+                total[self.n_couplings :] += products.against(covariates).double()
+            total[: self.n_couplings, self.n_couplings :] = total[self.n_couplings :, : self.n_couplings].T
+        sums = self.feature_sums()
+        total -= torch.outer(sums, centre)
+        total -= torch.outer(centre, sums - self.n_bins * centre)
+        return total
+
+    def _seen(self, start: int, stop: int) -> Tensor:
+        """Counts from bin to bin as other units see them, with stand-ins where units are lost; (unit, bin)."""
+        counts = self._counts[:, start:stop]
+        return counts if self._lost is None else self._lost.filled(counts.to(self.dtype), start, stop)
 
     def _keys(self, every: int) -> range:
         return range(0, len(self._blocks), every)
@@ -265,9 +289,7 @@ class Design:
                 features, targets = features[:, block.scored], targets[:, block.scored]
             else:
                 targets = targets.contiguous()
-            size = features.nbytes + targets.nbytes
-            if size <= self._cache_bytes and self._bands is None:
-                self._cache_bytes -= size
+            if self._bands is None and self._may_keep(features.nbytes + targets.nbytes):
                 self._cache[key] = features, targets
             yield features, targets
 

@@ -17,18 +17,20 @@ import torch
 
 from spikefit.errors import DeviceError
 from spikefit.machine import memory_bytes, place_in_team
+from spikefit.models.products import by_spikes
 
 FLOAT, DOUBLE = 4, 8
 MOST_BLOCK_BINS, FEWEST_BLOCK_BINS = 4096, 64
 MOST_BLOCK_BYTES = 64 << 20  # more per block brings nothing on a CPU, and features leave its caches anyway
-MOST_CACHE_BYTES = 2 << 30
+MOST_SPIKE_BLOCK_BYTES = 256 << 20  # by spikes each block costs a pass over the gradient, and fewer are better
+# Keeping features saves less than half of a pass; so much is enough for small recordings, and large ones stay flat.
+MOST_CACHE_BYTES = 48 << 20
 MOST_CACHE_SHARE = 0.35
 SHARE_OF_FREE = 0.75  # of the memory that is free now; the rest is for what others do meanwhile
 MOST_PART_BINS = 4096  # in more bins at a time a step on a CPU only gets slower
 REMEMBERED = 2 * 8 + 8  # vectors of all parameters that the L-BFGS holds: its pairs, and what it works with
 SQUARES = 4  # Gram matrix, its factors and the workspace of the factorisation
 ARRAYS_PER_DRAW = 10  # values of (draw, window, restart, unit, bin) that a step holds at its fullest
-BYTES_PER_SPIKE = 28
 
 T = TypeVar("T")
 
@@ -80,10 +82,10 @@ class MemoryPlan:
     Attributes:
         limit_bytes: what the fit may take.
         counts_bytes: the recording, for as long as the fit lasts.
-        solver_bytes: of the fit without hidden units: Gram matrix, gradients, remembered steps, places of spikes.
+        solver_bytes: of the fit without hidden units: Gram matrix, gradients, remembered steps.
         block_bins: bins whose features are made at a time.
         block_bytes: one such block, and what is computed from it.
-        cache_bytes: features that are kept between passes.
+        cache_bytes: features, or places of spikes, that are kept between passes.
         part_windows: training windows computed at a time; 0 without hidden units.
         part_bytes: such a part, with its hidden draws.
         model_bytes: parameters of the networks with hidden units, what the optimiser keeps and the way back.
@@ -116,10 +118,11 @@ def plan_memory(size: FitSize, limit_bytes: int) -> MemoryPlan:
     n_features, n_units = size.n_features, size.n_units
     counts = n_units * size.n_bins * (size.count_bytes + size.lost) + 2 * size.n_traces * size.n_bins * FLOAT
     solver = DOUBLE * (REMEMBERED * n_units * (n_features + 1) + SQUARES * n_features**2)
-    solver += BYTES_PER_SPIKE * size.n_spikes
     per_bin = FLOAT * (2 * n_features + 5 * n_units)
     free = max(0, limit_bytes - counts - solver)
-    block_bins = min(MOST_BLOCK_BINS, max(FEWEST_BLOCK_BINS, min(free, MOST_BLOCK_BYTES) // per_bin))
+    sparse = by_spikes(n_units, size.n_spikes / max(1, size.n_bins), size.n_lags, torch.device("cpu"))
+    most_in_block = MOST_SPIKE_BLOCK_BYTES if sparse else MOST_BLOCK_BYTES
+    block_bins = min(MOST_BLOCK_BINS, max(FEWEST_BLOCK_BINS, min(free, most_in_block) // per_bin))
     model, part, part_windows = 0, 0, 0
     if size.n_hidden:
         everyone = n_units + size.n_hidden

@@ -21,8 +21,7 @@ from torch import Tensor
 CHUNK_BINS = 32  # bins that share one banded matrix: wider wastes products with zero, narrower makes small products
 SPIKE_COST = 3.0  # time of adding up a row for one spike, in products of a unit
 WORTH_IT = 2.0  # how much less work by spikes there must be, so that it is less time
-SPARSE_BLOCK_BINS = 512  # so that the rows that are added up stay in the caches
-MOST_COLUMNS = 1024
+MOST_COLUMNS = 128  # rows are taken so many at a time, so that what is added up stays in the caches
 
 
 class Weights:
@@ -30,13 +29,13 @@ class Weights:
 
     def __init__(self, weights: Float[Tensor, "row feature"]) -> None:
         self.plain = weights
-        self._by_sender: Tensor | None = None
+        self._by_sender: list[Tensor] | None = None
 
-    def by_sender(self, n_units: int, n_functions: int) -> Float[Tensor, "unit basis_row"]:
-        """The weights of the couplings, sender after sender; arranged once for all blocks."""
+    def by_sender(self, n_units: int, n_functions: int) -> list[Float[Tensor, "unit basis_row"]]:
+        """The weights of the couplings, sender after sender, for up to `MOST_COLUMNS` rows each; arranged once for all blocks."""
         if self._by_sender is None:
             couplings = self.plain[:, : n_units * n_functions]
-            self._by_sender = couplings.T.reshape(n_units, n_functions * len(couplings))
+            self._by_sender = [part.T.reshape(n_units, -1) for part in couplings.split(MOST_COLUMNS)]
         return self._by_sender
 
 
@@ -114,19 +113,30 @@ class SpikeProducts:
         self.by_unit = None if self.by_time is None else self.by_time[order]
         self.first_of_unit = starts(self.units[order].long(), self.n_units)
 
+    @property
+    def nbytes(self) -> int:
+        """What the places of the spikes take."""
+        held = (self.units, self.bins, self.first_of_bin, self.first_of_unit, self.by_time, self.by_unit)
+        return sum(part.nbytes for part in held if part is not None)
+
     def drive(self, weights: Weights, offset: Tensor) -> Tensor:
-        n_rows, n_functions = len(weights.plain), self.n_functions
-        table = weights.by_sender(self.n_units, n_functions)
+        n_functions = self.n_functions
+        tables = weights.by_sender(self.n_units, n_functions)
+        parts = [self._drive(table, part) for table, part in zip(tables, offset.split(MOST_COLUMNS), strict=True)]
+        drive = torch.cat(parts) if len(parts) > 1 else parts[0]
+        if self.covariates is not None:
+            drive = drive.addmm_(weights.plain[:, self.n_units * n_functions :], self.covariates)
+        return drive
+
+    def _drive(self, table: Float[Tensor, "unit basis_row"], offset: Tensor) -> Float[Tensor, "row bin"]:
+        n_rows, n_functions = len(offset), self.n_functions
         sums = bags(self.units, table, self.first_of_bin, self.by_time).view(-1, n_rows)  # (padded bin · basis, row)
-        out = weights.plain.new_empty(self.n_bins, n_rows)
+        out = table.new_empty(self.n_bins, n_rows)
         for first in range(0, self.n_bins, CHUNK_BINS):
             n = min(CHUNK_BINS, self.n_bins - first)
             rows = sums[first * n_functions : (first + n + self.n_lags - 1) * n_functions]
             torch.addmm(offset, self.bands.back[:n, : len(rows)], rows, out=out[first : first + n])
-        drive = out.T if self.scored is None else out[self.scored].T
-        if self.covariates is not None:
-            drive = drive + weights.plain[:, self.n_units * n_functions :] @ self.covariates
-        return drive
+        return out.T if self.scored is None else out[self.scored].T
 
     def against(self, values: Tensor) -> Tensor:
         parts = [self._against(part) for part in values.split(MOST_COLUMNS)]
