@@ -72,14 +72,18 @@ def shifted(counts: Counts, seed: int) -> Counts:
     return dataclasses.replace(counts, counts=np.asfortranarray(np.stack(turned, axis=1)))
 
 
-def run(seed: int, family: str, *, shift: bool = False, depth: int = 0) -> dict[str, float]:
+def run(
+    seed: int, family: str, *, shift: bool = False, depth: int = 0, learning_rate: float | str = 0.01
+) -> dict[str, float]:
     """Fit one network and measure."""
     truth = network(seed)
     simulation = simulate(truth, duration_s=DURATION_S, seed=seed)
     counts = shifted(simulation.visible_counts, seed) if shift else simulation.visible_counts
     settings = {"bin": "10ms", "window": "100ms", "common_drive": "off", "device": "cpu"}
     began, cpu = time.perf_counter(), time.process_time()
-    fit = spikefit.POGLM(hidden=N_DRIVERS, family=family, posterior_depth=depth, **settings).fit(counts)
+    fit = spikefit.POGLM(
+        hidden=N_DRIVERS, family=family, posterior_depth=depth, learning_rate=learning_rate, **settings
+    ).fit(counts)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
     without = spikefit.POGLM(hidden=0, **settings).fit(counts)
     correlations = driver_correlations(fit, simulation)
@@ -103,6 +107,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=["poisson", "categorical"])
     parser.add_argument("--depths", type=int, nargs="+", default=[0], help="convolutions in the posterior's read-out")
     parser.add_argument("--no-shifted", action="store_true", help="leave out the control")
+    parser.add_argument("--learning-rate", default="auto")
     chosen = parser.parse_args()
     print(
         "| counts | posterior | seed | gain, nats/bin | r median | r least | found | AP | AP, H = 0 | wall s | CPU s |"
@@ -113,7 +118,7 @@ def main() -> None:
             name = family if not depth else f"{family}, depth {depth}"
             rows = []
             for seed in chosen.seeds:
-                row = run(seed, family, shift=shift, depth=depth)
+                row = run(seed, family, shift=shift, depth=depth, learning_rate=chosen.learning_rate)
                 rows.append(row)
                 print(_line("shifted" if shift else "as simulated", name, str(seed), row), flush=True)
             middle = {key: statistics.median(row[key] for row in rows) for key in rows[0]}

@@ -45,11 +45,12 @@ def recording(seed: int) -> Counts:
     )
 
 
-def run(seed: int) -> dict[str, float]:
+def run(seed: int, learning_rate: float | str) -> dict[str, float]:
     """Fit one network with and without hidden units."""
     counts = recording(seed)
     began = time.process_time()
-    fit = spikefit.POGLM(hidden=N_HIDDEN, bin="5ms", window="50ms", common_drive="off", device="cpu").fit(counts)
+    settings = {"bin": "5ms", "window": "50ms", "common_drive": "off", "device": "cpu", "learning_rate": learning_rate}
+    fit = spikefit.POGLM(hidden=N_HIDDEN, **settings).fit(counts)
     return {
         "spikes_per_bin": float(counts.counts.mean()),
         "without": 1000 * fit.metrics["h0_heldout_nats_per_bin"],
@@ -63,11 +64,13 @@ def main() -> None:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[300, 301, 302, 303, 304])
+    parser.add_argument("--learning-rate", default="auto")
+    chosen = parser.parse_args()
     rows = []
     print("| seed | spikes per bin and unit | H = 0, nats per 1000 bins | gain of H = 10 | CPU s |")
     print("| --- | --- | --- | --- | --- |")
-    for seed in parser.parse_args().seeds:
-        rows.append(run(seed))
+    for seed in chosen.seeds:
+        rows.append(run(seed, chosen.learning_rate))
         print(_line(str(seed), rows[-1]), flush=True)
     print(_line("median", {key: statistics.median(row[key] for row in rows) for key in rows[0]}))
 

@@ -35,6 +35,9 @@ CLIPS = (6.0, 3.0, math.inf)  # a fit starts from the singular vectors of z held
 TIGHTENING = (8.0, 4.0, 1.0)  # errors are first taken to be so many times wider, so that few entries are far off
 SWEEPS = 12
 N_FOLDS = 8
+N_DIVISIONS = (
+    6  # ways in which pairs are dealt into folds; of fifteen units' 210 pairs one way alone may choose by chance
+)
 PROOF_IN_ERRORS = 2.0  # standard errors by which shared inputs must predict better than none
 ALPHA = 0.05  # of the test of one input against none
 TEST_CLIP = 3.0
@@ -52,11 +55,13 @@ class SharedInput:
         rank: number of shared inputs.
         part: of z that they explain, (post, pre); zero on what was not looked at.
         error: standard deviation of what is left where there is no edge, in units of z; (post, pre), at least 1.
+        agreement: share of the divisions into folds that choose this number by themselves.
     """
 
     rank: int
     part: Array
     error: Array
+    agreement: float = 1.0
 
 
 def shared_input(z: Array, pairs: Mask, *, correlation: Array | None = None, seed: int = 0) -> SharedInput:
@@ -69,17 +74,22 @@ def shared_input(z: Array, pairs: Mask, *, correlation: Array | None = None, see
         seed: of the folds.
     """
     z = np.where(pairs, z, 0.0)
-    rank = count_inputs(z, pairs, correlation=correlation, seed=seed)
+    rank, agreement = _count(z, pairs, correlation, seed)
     part = low_rank(z, pairs, rank)
-    return SharedInput(rank, part, _error(part))
+    return SharedInput(rank, part, _error(part), agreement)
 
 
 def count_inputs(z: Array, pairs: Mask, *, correlation: Array | None = None, seed: int = 0) -> int:
     """The number of shared inputs alone; arguments as above."""
+    return _count(np.where(pairs, z, 0.0), pairs, correlation, seed)[0]
+
+
+def _count(z: Array, pairs: Mask, correlation: Array | None, seed: int) -> tuple[int, float]:
     most = min(MOST_INPUTS, z.shape[0] // UNITS_PER_INPUT)
-    z = np.where(pairs, z, 0.0)
-    rank = choose_rank(z, pairs, range(most + 1), seed=seed)
-    return rank if not rank or correlation is None or beyond_errors(z, pairs, correlation, seed=seed) <= ALPHA else 0
+    rank, agreement = choose_rank(z, pairs, range(most + 1), seed=seed)
+    if rank and correlation is not None and beyond_errors(z, pairs, correlation, seed=seed) > ALPHA:
+        return 0, 1.0  # this was said by the test, not by the folds
+    return rank, agreement
 
 
 def beyond_errors(z: Array, pairs: Mask, correlation: Array, *, seed: int = 0) -> float:
@@ -119,25 +129,36 @@ def _largest(z: Array, pairs: Mask) -> float:
     return float(svds(held, k=1, return_singular_vectors=False, v0=np.ones(len(held)))[0])
 
 
-def choose_rank(z: Array, pairs: Mask, ranks: Sequence[int], *, seed: int) -> int:
-    """The rank that best predicts left-out entries; `ranks` rise from 0.
+def choose_rank(z: Array, pairs: Mask, ranks: Sequence[int], *, seed: int) -> tuple[int, float]:
+    """The rank that best predicts left-out entries, and the share of divisions that choose it alone; `ranks` rise from 0.
 
     It must beat 0 by more than chance. Above that the best itself is taken, not the smallest that is about as good:
-    with a shared input too few, what it explains is called edges; with one too many, a few weak edges are lost.
+    with a shared input too few, what it explains is called edges; with one too many, a few weak edges are lost. What a
+    rank predicts of an entry hangs on which others were left out with it, so the loss is a mean over several divisions; of many units' pairs
+    one is enough.
     """
-    rng = np.random.default_rng([seed, 21])
-    fold = rng.permutation(pairs.size).reshape(pairs.shape) % N_FOLDS
-    losses: list[Array] = []
+    n_divisions = N_DIVISIONS if len(z) < MANY_UNITS else 1
+    losses: list[Array] = []  # of each rank, (division, pair)
     for rank in ranks:
-        predicted = np.zeros_like(z)
-        for k in range(N_FOLDS):
-            predicted[fold == k] = low_rank(z, pairs & (fold != k), rank)[fold == k]
-        losses.append(_loss(z, predicted, pairs))
+        losses.append(np.stack([_held_out(z, pairs, rank, seed, division) for division in range(n_divisions)]))
         best = int(np.argmin([loss.sum() for loss in losses]))
         if rank > 1 + best:
             break  # two more inputs made it worse
-    gain = losses[0] - losses[best]
-    return best if gain.sum() > PROOF_IN_ERRORS * gain.std() * math.sqrt(gain.size) else 0
+    by_division = np.argmin([loss.sum(1) for loss in losses], axis=0)
+    gain = (losses[0] - losses[best]).mean(0)
+    if gain.sum() <= PROOF_IN_ERRORS * gain.std() * math.sqrt(gain.size):
+        return 0, 1.0  # beyond chance no division shows any
+    return best, float((by_division == best).mean())
+
+
+def _held_out(z: Array, pairs: Mask, rank: int, seed: int, division: int) -> Array:
+    """Loss of every pair, predicted from the folds that it is not in; (pair,)."""
+    rng = np.random.default_rng([seed, 21, division] if division else [seed, 21])
+    fold = rng.permutation(pairs.size).reshape(pairs.shape) % N_FOLDS
+    predicted = np.zeros_like(z)
+    for k in range(N_FOLDS):
+        predicted[fold == k] = low_rank(z, pairs & (fold != k), rank)[fold == k]
+    return _loss(z, predicted, pairs)
 
 
 def low_rank(z: Array, pairs: Mask, rank: int) -> Array:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spikefit.diagnostics.edge_test import Q_LEVEL, EdgeTest, no_test, z_scores
 from spikefit.diagnostics.empirical_null import EmpiricalNull, benjamini_hochberg, fit_mixture, fit_null
-from spikefit.diagnostics.shared_input import count_inputs, shared_input
+from spikefit.diagnostics.shared_input import SharedInput, count_inputs, shared_input
 
 Array = NDArray[np.float64]
 
@@ -22,6 +22,7 @@ DENSE_SHARE = 0.1  # with more edges than this among the pairs their tails are n
 RIGHT_SPREAD = 1.1
 WIDE_SPREAD = 1.5  # of the z-scores as they come; the standard errors alone would then call far too much
 WIDE_LEFTOVER = 1.3  # the same after shared inputs have been taken off
+UNSURE_AGREEMENT = 0.5  # a number of shared inputs that no more divisions find alone is unsure
 
 
 def judge_edges(connectivity: Array, std_error: Array, *, level: float, correlation: Array | None = None) -> EdgeTest:
@@ -61,13 +62,14 @@ def judge_edges(connectivity: Array, std_error: Array, *, level: float, correlat
         "n_edges_q_level": Q_LEVEL,
         "z_spread": raw_spread,
         "n_shared_inputs": shared.rank,
+        "shared_inputs_agreement": shared.agreement,
         "null_centre": null.centre,
         "null_spread": null.spread,
         "null_shape": null.shape,
     }
     if share_edges is not None:
         metrics["null_share_edges"] = share_edges
-    return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, _doubts(raw_spread, shared.rank, null, share_edges))
+    return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, _doubts(raw_spread, shared, null, share_edges))
 
 
 def count_shared_inputs(connectivity: Array, std_error: Array, correlation: Array | None = None) -> int | None:
@@ -82,13 +84,19 @@ def count_shared_inputs(connectivity: Array, std_error: Array, correlation: Arra
     return count_inputs(z, pairs, correlation=correlation) if pairs.sum() >= FEWEST_PAIRS else None
 
 
-def _doubts(raw_spread: float, n_inputs: int, null: EmpiricalNull, share_edges: float | None) -> tuple[str, ...]:
+def _doubts(raw_spread: float, shared: SharedInput, null: EmpiricalNull, share_edges: float | None) -> tuple[str, ...]:
     if share_edges is not None:
         return (
             f"about {share_edges:.0%} of the pairs do not look like no edge, so that edges and no edges were fitted together; the bulk is "
             f"{null.spread:.2f} times as wide as the standard errors say",
         )
     notes = []
+    n_inputs = shared.rank
+    if shared.agreement <= UNSURE_AGREEMENT:
+        notes.append(
+            f"how many inputs many units share hangs on how the pairs are divided to find out: {n_inputs} by all divisions together, by "
+            f"{shared.agreement:.0%} of them alone. Edges that are called with it can vanish with another covariate, bin or half of the recording"
+        )
     if raw_spread > WIDE_SPREAD:
         if n_inputs:
             counted = "one input that many units share" if n_inputs == 1 else f"{n_inputs} inputs that many units share"

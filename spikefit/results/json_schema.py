@@ -93,6 +93,7 @@ METRICS_SCHEMA: dict[str, Any] = {
         "n_edges_q_level": _number("false-discovery rate at which n_edges are called"),
         "z_spread": _number("spread of coupling over standard error over pairs; 1 if the standard errors were right"),
         "n_shared_inputs": _count("inputs shared by many units that were found in the couplings and taken off"),
+        "shared_inputs_agreement": _number("share of the divisions into folds that find this number by themselves"),
         "hidden_auto": {"type": "boolean", "description": "whether the number of hidden units was left to spikefit"},
         "hidden_bar_nats_per_bin": _number("gain over H = 0 that auto wants to see before it keeps hidden units"),
         "hidden_choice": {"type": "string", "description": "why that number of hidden units, as a sentence"},

@@ -32,6 +32,20 @@ def test_shared_inputs_are_counted(rank: int) -> None:
     assert max(abs(r - rank) for r in found) <= 1
 
 
+def test_a_number_that_hangs_on_how_pairs_are_divided_says_so() -> None:
+    assert shared_input(made_up(1, 0)[0], PAIRS).agreement == 1.0
+    rng = np.random.default_rng(11)
+    second = 0.8 * np.outer(rng.standard_normal(N), rng.standard_normal(N))  # hardly above the noise
+    z = np.where(PAIRS, made_up(1, 0)[0] + second, 0.0)
+    found = shared_input(z, PAIRS, seed=2)
+    alone = []
+    for division in range(shared_input_module.N_DIVISIONS):
+        losses = [shared_input_module._held_out(z, PAIRS, rank, 2, division).sum() for rank in range(5)]
+        alone.append(int(np.argmin(losses)))
+    assert found.agreement == pytest.approx(np.mean([rank == found.rank for rank in alone]))
+    assert found.agreement < 1.0
+
+
 def test_edges_do_not_pull_what_is_taken_off() -> None:
     z, part, edges = made_up(2, 7, edge=40.0)
     off = np.abs(low_rank(z, PAIRS, 2) - part)
