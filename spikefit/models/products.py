@@ -107,7 +107,9 @@ class SpikeProducts:
             times = by_bin[bins, units].long()
             self.units = units.repeat_interleave(times).int()
             bins = bins.repeat_interleave(times)
-        self.first_of_bin = starts(bins, by_bin.shape[0])
+        # Bins behind the last hold nothing; with them every banded product is of whole chunks.
+        self.n_chunks = -(-self.n_bins // CHUNK_BINS)
+        self.first_of_bin = starts(bins, self.n_chunks * CHUNK_BINS + self.n_lags - 1)
         order = self.units.argsort(stable=True)
         self.bins = bins[order].int()
         self.by_unit = None if self.by_time is None else self.by_time[order]
@@ -131,11 +133,11 @@ class SpikeProducts:
     def _drive(self, table: Float[Tensor, "unit basis_row"], offset: Tensor) -> Float[Tensor, "row bin"]:
         n_rows, n_functions = len(offset), self.n_functions
         sums = bags(self.units, table, self.first_of_bin, self.by_time).view(-1, n_rows)  # (padded bin · basis, row)
-        out = table.new_empty(self.n_bins, n_rows)
-        for first in range(0, self.n_bins, CHUNK_BINS):
-            n = min(CHUNK_BINS, self.n_bins - first)
-            rows = sums[first * n_functions : (first + n + self.n_lags - 1) * n_functions]
-            torch.addmm(offset, self.bands.back[:n, : len(rows)], rows, out=out[first : first + n])
+        chunks = _overlapping(
+            sums, self.n_chunks, (CHUNK_BINS + self.n_lags - 1) * n_functions, CHUNK_BINS * n_functions
+        )
+        back = self.bands.back.expand(self.n_chunks, -1, -1)
+        out = torch.baddbmm(offset.view(1, 1, -1), back, chunks).view(-1, n_rows)[: self.n_bins]
         return out.T if self.scored is None else out[self.scored].T
 
     def against(self, values: Tensor) -> Tensor:
@@ -144,24 +146,16 @@ class SpikeProducts:
 
     def _against(self, values: Tensor) -> Tensor:
         n_rows, n_functions, n_lags = len(values), self.n_functions, self.n_lags
-        n_padded = self.n_bins + n_lags - 1
+        n_chunks = -(-(self.n_bins + n_lags - 1) // CHUNK_BINS)
         # Bins before and behind the block have no values.
-        wide = values.new_zeros(n_padded + n_lags - 1, n_rows)
+        wide = values.new_zeros(n_chunks * CHUNK_BINS + n_lags - 1, n_rows)
         own = wide[n_lags - 1 : n_lags - 1 + self.n_bins]
         if self.scored is None:
             own.copy_(values.T)
         else:
             own[self.scored] = values.T.contiguous()
-        sums = values.new_empty(n_padded * n_functions, n_rows)
-        for first in range(0, n_padded, CHUNK_BINS):
-            n = min(CHUNK_BINS, n_padded - first)
-            rows = wide[first : first + n + n_lags - 1]
-            torch.mm(
-                self.bands.ahead[: n * n_functions, : len(rows)],
-                rows,
-                out=sums[first * n_functions : (first + n) * n_functions],
-            )
-        table = sums.view(n_padded, n_functions * n_rows)
+        chunks = _overlapping(wide, n_chunks, CHUNK_BINS + n_lags - 1, CHUNK_BINS)
+        table = torch.bmm(self.bands.ahead.expand(n_chunks, -1, -1), chunks).view(-1, n_functions * n_rows)
         by_unit = bags(self.bins, table, self.first_of_unit, self.by_unit)  # (unit, basis · row)
         out = by_unit.view(self.n_units * n_functions, n_rows).T
         if self.covariates is None:
@@ -180,6 +174,14 @@ def by_spikes(n_units: int, spikes_per_bin: float, n_lags: int, device: torch.de
     """
     work = CHUNK_BINS + n_lags - 1 + SPIKE_COST * spikes_per_bin
     return device.type == "cpu" and n_units > WORTH_IT * work
+
+
+def _overlapping(
+    rows: Float[Tensor, "row column"], n_chunks: int, n_rows: int, step: int
+) -> Float[Tensor, "chunk chunk_row column"]:
+    """Stretches of so many rows, each so many further on, without a copy: one product of all chunks, not one call for each."""
+    n_columns = rows.shape[1]
+    return rows.as_strided((n_chunks, n_rows, n_columns), (step * n_columns, n_columns, 1))
 
 
 def bags(index: Tensor, table: Tensor, first: Tensor, times: Tensor | None = None) -> Tensor:
