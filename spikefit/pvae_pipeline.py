@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikefit.config import Config
+from spikefit.config.command_sections import PVAE_LEARNING_RATE
 from spikefit.covariates import Covariate
 from spikefit.errors import NotConvergedError, ResultError, UsageError, did_you_mean
 from spikefit.expressions import select_units
@@ -366,19 +367,9 @@ def pvae_settings(config: Config, *, latents: int | None = None) -> PvaeSettings
         n_draws=config.gradient.draws,
         heldout=config.fit.heldout,
         max_epochs=config.fit.max_epochs,
-        learning_rate=_learning_rate(config),
+        learning_rate=config.fit.learning_rate if isinstance(config.fit.learning_rate, float) else PVAE_LEARNING_RATE,
         seed=config.run.seed,
     )
-
-
-def _learning_rate(config: Config) -> float:
-    rate = config.fit.learning_rate
-    if not isinstance(rate, float):
-        raise UsageError(
-            "learning_rate auto finds the rate of fits with hidden units; a Poisson VAE needs a number.",
-            hint="leave it away, or pass --learning-rate 0.01",
-        )
-    return rate
 
 
 def model_config(model: LatentModel) -> Config:

@@ -350,9 +350,9 @@ FLAGS = (
     Flag(
         section="fit",
         name="learning_rate",
-        help="Largest step of the optimiser with hidden units; auto finds it by a short trial before each training.",
+        help="Largest step of the optimiser with hidden units; auto finds it by a short trial before each training. A Poisson VAE has no such trial: auto is 0.01 there.",
         metavar="X|auto",
-        default_text="0.01",
+        default_text="auto",
     ),
     Flag(
         section="run",

@@ -94,6 +94,9 @@ class SlurmConfig(Section):
     )
 
 
+PVAE_LEARNING_RATE = 0.01  # what `learning_rate: auto` means to a Poisson VAE, which has no trial
+
+
 class PvaeConfig(Section):
     """The Poisson VAE that `spikefit pvae` fits; its bin width and link are the model's."""
 

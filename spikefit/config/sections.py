@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from spikefit.config.command_sections import BatchConfig, PvaeConfig, SimulateConfig, SlurmConfig
+from spikefit.config.command_sections import PVAE_LEARNING_RATE, BatchConfig, PvaeConfig, SimulateConfig, SlurmConfig
 from spikefit.config.cross_checks import contradictions
 from spikefit.config.kinds import (
     Covariates,
@@ -233,8 +233,9 @@ class FitConfig(Section):
         default=200, ge=1, description="Most passes over the recording; the fit stops earlier once it has converged."
     )
     learning_rate: LearningRate = Field(
-        default=0.01,
-        description="Largest step of the optimiser with hidden units; auto finds it by a short trial before each training.",
+        default="auto",
+        description="Largest step of the optimiser with hidden units; auto finds it by a short trial before each training. "
+        f"A Poisson VAE has no such trial: auto is {PVAE_LEARNING_RATE:g} there.",
     )
 
 

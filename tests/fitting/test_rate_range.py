@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from spikefit.config import Config
-from spikefit.errors import ConfigError, UsageError
+from spikefit.config.command_sections import PVAE_LEARNING_RATE
+from spikefit.errors import ConfigError
 from spikefit.fitting import training
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.loop import Loop, LoopSettings, judge
@@ -144,6 +145,6 @@ def test_no_rate_is_refused(value: object) -> None:
         Config().replace(learning_rate=value)
 
 
-def test_a_poisson_vae_wants_a_number() -> None:
-    with pytest.raises(UsageError, match="needs a number"):
-        pvae_settings(Config().replace(learning_rate="auto", latents=2))
+def test_a_poisson_vae_has_no_trial() -> None:
+    assert pvae_settings(Config().replace(learning_rate="auto", latents=2)).learning_rate == PVAE_LEARNING_RATE == 0.01
+    assert pvae_settings(Config().replace(learning_rate=0.02, latents=2)).learning_rate == 0.02
