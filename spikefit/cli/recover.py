@@ -130,8 +130,10 @@ def _echo(recovery: Recovery) -> None:
         "on edges": "edge_coverage",
     }
     rows = recovery.means()
-    hidden = {"hidden": "n_hidden_true", "found": "n_hidden_found"}
-    first = keys | (hidden if any(row["n_hidden_true"] for row in rows) else {})
+    first = dict(keys)
+    if any(row["n_hidden_true"] for row in rows):
+        del first["precision"]  # there is no room for what the share of false calls says as well
+        first |= {"hidden": "n_hidden_true", "found": "n_hidden_found"}
     _table(rows, {"network": "network", "length": "length"}, first)
     if recovery.hidden.runs:
         click.echo("")

@@ -85,4 +85,4 @@ def _table(rows: list[dict[str, Any]], q: float) -> Markup:
 
 
 def _fitted(row: dict[str, Any]) -> str:
-    return "without" if row["fitted"] == WITHOUT else f"with {number(row['n_hidden_fitted'])}"
+    return "without" if row["fitted"] == WITHOUT else f"with {row['n_hidden_fitted']:g}"
