@@ -83,7 +83,7 @@ class Plan:
                 f"  memory      about {job.memory_bytes / 1e9:.1f} GB"
                 + ("" if job.device == "cpu" else f" on {job.device}"),
                 *_how_it_is_cut(job),
-                f"  time        about {_rough(job.time_s)} on one core",
+                f"  time        about {rough_time(job.time_s)} on one core",
             ]
         return out
 
@@ -180,7 +180,8 @@ def _grouped(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def _rough(time_s: float) -> str:
+def rough_time(time_s: float) -> str:
+    """Seconds, minutes or hours, for people."""
     if time_s < 90:
         return f"{max(1, round(time_s))} s"
     if time_s < 5400:

@@ -13,6 +13,7 @@ Neurophysiol 2012), for the cells.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from spikefit.errors import UsageError
 
 Counts = NDArray[np.integer[Any]]
-Move = Callable[[np.random.Generator], Counts]
+
 
 KINDS = ("jitter", "shift", "trials")
 CELL_WINDOWS = (
@@ -33,10 +34,31 @@ FEWEST_TRIALS = 5  # fewer have too few orders to draw from
 FEWEST_SPIKES = 10  # a unit with fewer has no burst to speak of
 
 
+@dataclass(frozen=True, eq=False)
+class Move:
+    """What makes moved spikes, every unit by itself; each call draws anew.
+
+    Attributes:
+        unit: of every spike, a bin with two named twice; they never change.
+        n_units, n_bins: of the recording.
+        bins: draws a new bin for every spike.
+    """
+
+    unit: NDArray[np.int64]
+    n_units: int
+    n_bins: int
+    bins: Callable[[np.random.Generator], NDArray[np.int64]]
+
+    def __call__(self, rng: np.random.Generator) -> Counts:
+        """Moved counts, (unit, bin)."""
+        to = self.unit * self.n_bins + self.bins(rng)
+        return np.bincount(to, minlength=self.n_units * self.n_bins).reshape(self.n_units, self.n_bins)
+
+
 def mover(
     kind: str, counts: Counts, segment_offsets: NDArray[np.int64], *, n_lags: int, unit_ids: tuple[str, ...]
 ) -> Move:
-    """What makes moved counts, (unit, bin), every unit by itself; each call draws anew.
+    """What moves spikes in one of the ways.
 
     Args:
         kind: one of `KINDS`.
@@ -88,14 +110,13 @@ def _jitter(counts: Counts, segment_offsets: NDArray[np.int64], n_lags: int) -> 
     bin_ = np.arange(n_bins)
     first = start + (bin_ - start) // cell * cell
     length = np.minimum(first + cell, stop) - first
-    unit, at, spikes = _spikes(counts)
+    unit, at = _spikes(counts)
     first, length = first[at], length[at]
 
-    def move(rng: np.random.Generator) -> Counts:
-        to = unit * n_bins + first + (rng.random(spikes, dtype=np.float32) * length).astype(np.int64)
-        return np.bincount(to, minlength=counts.size).reshape(counts.shape)
+    def bins(rng: np.random.Generator) -> NDArray[np.int64]:
+        return first + (rng.random(unit.size, dtype=np.float32) * length).astype(np.int64)
 
-    return move
+    return Move(unit, len(counts), counts.shape[1], bins)
 
 
 def _shift(counts: Counts, n_lags: int) -> Move:
@@ -107,11 +128,13 @@ def _shift(counts: Counts, n_lags: int) -> Move:
             hint="pass a shorter --window or a longer recording",
         )
 
-    def move(rng: np.random.Generator) -> Counts:
-        by = rng.integers(n_lags, n_bins - n_lags + 1, len(counts))
-        return np.stack([np.roll(row, k) for row, k in zip(counts, by.tolist(), strict=True)])
+    unit, at = _spikes(counts)
 
-    return move
+    def bins(rng: np.random.Generator) -> NDArray[np.int64]:
+        to = at + rng.integers(n_lags, n_bins - n_lags + 1, len(counts))[unit]
+        return np.where(to < n_bins, to, to - n_bins)
+
+    return Move(unit, len(counts), counts.shape[1], bins)
 
 
 def _trials(counts: Counts, segment_offsets: NDArray[np.int64]) -> Move:
@@ -130,20 +153,22 @@ def _trials(counts: Counts, segment_offsets: NDArray[np.int64]) -> Move:
             hint="choose equal intervals with --interval, or take --significance jitter",
         )
     common = int(lengths.min())
-    place = segment_offsets[:-1, None] + np.arange(common)
+    unit, at = _spikes(counts)
+    trial = np.searchsorted(segment_offsets, at, side="right") - 1
+    inside = at - segment_offsets[trial]
+    moves = inside < common  # a bin more than the shortest trial has stays
 
-    def move(rng: np.random.Generator) -> Counts:
-        moved = counts.copy()
-        for row, out in zip(counts, moved, strict=True):
-            out[place] = row[place[rng.permutation(len(place))]]
-        return moved
+    def bins(rng: np.random.Generator) -> NDArray[np.int64]:
+        # Trial `order[unit, j]` takes the place of trial j, so that spikes go where their own trial's number stands.
+        order = np.stack([rng.permutation(len(lengths)) for _ in range(len(counts))])
+        to = segment_offsets[np.argsort(order, axis=1)[unit, trial]] + inside
+        return np.where(moves, to, at)
 
-    return move
+    return Move(unit, len(counts), counts.shape[1], bins)
 
 
-def _spikes(counts: Counts) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Unit and bin of every spike, a bin with two named twice; and how many there are."""
+def _spikes(counts: Counts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Unit and bin of every spike, a bin with two named twice."""
     unit, bin_ = np.nonzero(counts)
     n = counts[unit, bin_]
-    unit, bin_ = np.repeat(unit, n), np.repeat(bin_, n)
-    return unit, bin_, unit.size
+    return np.repeat(unit, n), np.repeat(bin_, n)

@@ -1,50 +1,35 @@
 """Couplings of recordings in which nothing is coupled, because spikes were moved in time.
 
-In a surrogate every unit's response is moved (`moved_spikes.py`) and explained by the other units as they were. So the design, the
-history of all units, is the same for all surrogates, and a unit has three things of its own: its response, its own history, which
-moves along, and the common drive, from which its own unmoved spikes are taken out.
+In a surrogate every unit's response is moved (`moved_spikes.py`) and explained by the other units as they were (`moved_responses.py`).
 
-One surrogate, the reference, is fitted to its optimum, and its information matrices are factored. Every other differs from it by chance
-alone, so that one Newton step from there finds its optimum too; where that does not get near enough, as tried on the next
-surrogate, more steps are taken in all of them.
+One surrogate, the reference, is fitted to its optimum, and its information matrices are factored. All others start from the mean of a few,
+from which each differs by chance alone, so that one Newton step finds its optimum too; where that does not get near enough, as tried on the next
+surrogate, more steps are taken in all of them (`surrogate_steps.py`).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from spikefit.all_cores import on_all_cores
 from spikefit.errors import UsageError
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.moved_responses import INFORMATION_BINS_PER_FEATURE, MovedResponses
 from spikefit.fitting.moved_spikes import mover
 from spikefit.fitting.problem import Hooks, Problem
-from spikefit.fitting.weight_rules import weight_rules
-from spikefit.models.common_drive import CommonDrive
-from spikefit.models.coupling import history_features
-from spikefit.models.link import LINKS
+from spikefit.fitting.surrogate_steps import N_MIDDLE, MovedSpikes, batch_size, refit, start_in_the_middle, steps_needed
 from spikefit.pieces import SURROGATES_PER_PIECE
 
-Array = NDArray[np.float64]
-
-INFORMATION_BINS_PER_FEATURE = 400  # from so many the information is as good as from all
 MOST_MULTIPLICATIONS = 4e11  # of one information matrix of every unit; about ten seconds on one core
 MOST_BYTES = 2 << 30
-REFERENCE_NATS = 1e-2  # the reference is done when no unit is further from its optimum
-ENOUGH_CHANGE = (
-    0.15  # of z, root mean square over pairs: one more step may change this much of what chance changes by 1
-)
-REFERENCE_STEPS = 30
-MOST_STEPS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +40,7 @@ class Surrogates:
         kind: how spikes were moved.
         asked: whether they were asked for; otherwise there were too few units for another test.
         z: couplings summed over lags over their standard errors, (surrogate, post, pre).
-        n_steps: Newton steps that each took from the reference.
+        n_steps: Newton steps that each took from the start that all share.
         change: root-mean-square change of z that one more would have brought, as tried on one surrogate.
     """
 
@@ -90,21 +75,24 @@ def fit_surrogates(
     refuse_many(design, "surrogates")
     moved = MovedResponses(problem, design)
 
-    def draw(which: int) -> Tensor:
-        return torch.from_numpy(move(np.random.default_rng([seed, 31, which])))
+    def draw(which: Sequence[int], stream: int = 31) -> MovedSpikes:
+        bins = [move.bins(np.random.default_rng([seed, stream, one])) for one in which]
+        return MovedSpikes.of(move.unit, bins, design.n_units, design.device)
 
     hooks.stage("fitting a reference for surrogates", None)
-    moved.fit_reference(draw(0), fit)
-    n_steps, change = moved.steps_needed(draw(1))
+    moved.fit_reference(torch.from_numpy(move(np.random.default_rng([seed, 31, 0]))), fit)
+    together = batch_size(design.n_units)
+    start_in_the_middle(moved, (draw(some, stream=32) for some in batches(range(N_MIDDLE), together)))
+    n_steps, change = steps_needed(moved, draw([1]))
     hooks.stage(f"refitting {n_surrogates} surrogates ({kind})", n_surrogates)
-    refit = functools.partial(_refit, moved, draw, n_steps)
+    refit_some = functools.partial(_refit, moved, draw, n_steps)
     every = range(2, 2 + n_surrogates)
-    pieces = [every[k : k + SURROGATES_PER_PIECE] for k in range(0, n_surrogates, SURROGATES_PER_PIECE)]
+    pieces = batches(every, SURROGATES_PER_PIECE)
 
     def refit_piece(piece: range) -> NDArray[np.float32]:
-        found = []
-        for z in on_all_cores(refit, piece, workers=problem.settings.workers):
-            found.append(z)
+        found: list[NDArray[np.float32]] = []
+        for z in on_all_cores(refit_some, batches(piece, together), workers=problem.settings.workers):
+            found.extend(z)
             hooks.update(piece.start - every.start + len(found))
             if hooks.should_stop():
                 hooks.stop()
@@ -113,6 +101,11 @@ def fit_surrogates(
     identity = problem.identity | {"surrogates": kind, "n_steps": str(n_steps)}
     z = np.concatenate(hooks.spread("surrogates", kept(refit_piece, hooks, identity, problem.device), pieces))
     return Surrogates(kind, problem.settings.surrogates is not None, z, n_steps, change)
+
+
+def batches(every: range, size: int) -> list[range]:
+    """So many at a time."""
+    return [every[k : k + size] for k in range(0, len(every), size)]
 
 
 def kept(
@@ -136,8 +129,10 @@ def kept(
     return from_file_or_anew
 
 
-def _refit(moved: MovedResponses, draw: Callable[[int], Tensor], n_steps: int, which: int) -> NDArray[np.float32]:
-    return moved.z_scores(moved.refit(draw(which), n_steps))
+def _refit(
+    moved: MovedResponses, draw: Callable[[Sequence[int]], MovedSpikes], n_steps: int, which: Sequence[int]
+) -> list[NDArray[np.float32]]:
+    return [moved.z_scores(params) for params in refit(moved, draw(which), n_steps)]
 
 
 def refuse_many(design: Design, what: str) -> None:
@@ -150,274 +145,3 @@ def refuse_many(design: Design, what: str) -> None:
             "information matrix of its own.",
             hint="choose fewer units with --units or fewer --functions; --significance null is made for many units",
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """A stretch of bins with moved responses.
-
-    Attributes:
-        features: of all units as they were, (feature, bin).
-        padded: moved counts with a window of context, (unit, padded bin).
-        scored: which bins count; None for all.
-        traces: what each unit's own unmoved spikes are in the common drive, (unit, trace, bin).
-        n_lags: length of the window.
-    """
-
-    features: Tensor
-    padded: Tensor
-    scored: Tensor | None
-    traces: Tensor | None
-    n_lags: int
-
-    @functools.cached_property
-    def spikes(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit, padded bin and count of every occupied bin."""
-        unit, bin_ = self.padded.nonzero(as_tuple=True)
-        return unit, bin_, self.padded[unit, bin_].to(self.features)
-
-    @functools.cached_property
-    def later(self) -> Tensor:
-        """Where each spike acts, 1 to `n_lags` bins later, in an array of (unit, padded bin + lag) laid flat; (spike, lag)."""
-        unit, bin_, _ = self.spikes
-        lags = torch.arange(1, self.n_lags + 1, device=unit.device)
-        return (unit * (self.padded.shape[1] + self.n_lags) + bin_)[:, None] + lags
-
-    def responses(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit, scored bin and count of every occupied scored bin."""
-        if self.scored is not None:
-            response = self.padded[:, self.n_lags :][:, self.scored]
-            unit, bin_ = response.nonzero(as_tuple=True)
-            return unit, bin_, response[unit, bin_].to(self.features)
-        unit, bin_, count = self.spikes
-        inside = bin_ >= self.n_lags
-        return unit[inside], bin_[inside] - self.n_lags, count[inside]
-
-    def own_drive(self, filters: Float[Tensor, "unit lag"]) -> Float[Tensor, "unit bin"]:
-        """What each unit's moved spikes do to itself: few spikes, each spread over its window."""
-        unit, _, count = self.spikes
-        n_units, n_bins = self.padded.shape
-        out = self.features.new_zeros(n_units * (n_bins + self.n_lags))
-        out.index_add_(0, self.later.reshape(-1), (filters[unit] * count[:, None]).reshape(-1))
-        drive = out.view(n_units, -1)[:, self.n_lags : n_bins]
-        return drive if self.scored is None else drive[:, self.scored]
-
-    def add_own_gradient(self, by_lag: Float[Tensor, "unit lag"], residual: Float[Tensor, "unit bin"]) -> None:
-        """Add Σ over bins of the residual times the unit's own moved spikes so many lags before."""
-        unit, _, count = self.spikes
-        n_units, n_bins = self.padded.shape
-        whole = residual.new_zeros(n_units, n_bins + self.n_lags)
-        inner = whole[:, self.n_lags : n_bins]
-        if self.scored is None:
-            inner.copy_(residual)
-        else:
-            inner[:, self.scored] = residual
-        by_lag.index_add_(0, unit, (whole.view(-1)[self.later] * count[:, None]).double())
-
-    def own_features(self, basis: Float[Tensor, "lag basis"]) -> Float[Tensor, "unit basis bin"]:
-        """The moved trains convolved with the basis."""
-        own = history_features(self.padded.to(basis), basis).unflatten(0, (-1, basis.shape[1]))
-        return own if self.scored is None else own[..., self.scored]
-
-
-class MovedResponses:
-    """Likelihood of moved responses under the unmoved population.
-
-    Parameters are (unit, feature + 1), the baseline last; the features are those of the design, but a unit's own history is that of its
-    moved train, and the common drive is that of the others.
-
-    Args:
-        problem: what was fitted.
-        design: the unmoved population.
-        common_drive_of_others: take a unit's own unmoved spikes out of its common drive.
-    """
-
-    def __init__(self, problem: Problem, design: Design, *, common_drive_of_others: bool = True) -> None:
-        self.design, self.link = design, LINKS[problem.settings.link]
-        self.ridge, self.free = weight_rules(problem, design, problem.ridge)
-        self.basis = problem.basis.to(design.device)
-        self.n_functions = self.basis.shape[1]
-        n_units = design.n_units
-        own = torch.arange(n_units)[:, None] * self.n_functions + torch.arange(self.n_functions)
-        self.own = own.to(design.device)
-        self.units = torch.arange(n_units, device=design.device)[:, None]
-        sums = torch.zeros(design.n_features + 1, n_units, dtype=torch.float64, device=design.device)
-        sums[self.own.T, torch.arange(n_units, device=design.device)] = self.basis.double().sum(0)[:, None]
-        self.sums = sums
-        self.own_traces = _own_traces(problem, design) if common_drive_of_others else None
-        self.n_traces = 0 if self.own_traces is None else self.own_traces.shape[1]
-
-    def _blocks(self, moved: Tensor, every: int = 1) -> Iterator[_Block]:
-        n_lags = self.design.n_lags
-        for (start, stop, scored), (features, _) in zip(
-            self.design.spans()[::every], self.design.blocks(every), strict=True
-        ):
-            traces = None if self.own_traces is None else self.own_traces[:, :, start:stop]
-            if traces is not None and scored is not None:
-                traces = traces[..., scored]
-            yield _Block(features, moved[:, start - n_lags : stop], scored, traces, n_lags)
-
-    def _shared_drive(self, params: Tensor, block: _Block) -> Tensor:
-        """All of the drive but the unit's own history."""
-        features = block.features
-        weights = params[:, :-1].clone()
-        weights[self.units, self.own] = 0
-        drive = torch.addmm(params[:, -1:].to(features), weights.to(features), features)
-        if block.traces is not None:
-            drive -= (self._on_traces(params).to(features)[:, None] @ block.traces)[:, 0]
-        return drive
-
-    def _on_traces(self, params: Tensor) -> Tensor:
-        """Weights of the common drive, which comes right behind the couplings."""
-        first = self.design.n_couplings
-        return params[:, first : first + self.n_traces]
-
-    def _own_filters(self, params: Tensor) -> Float[Tensor, "unit lag"]:
-        return (params[self.units, self.own] @ self.basis.double().T).to(self.basis)
-
-    def evaluate(
-        self, params: Tensor, moved: Tensor, shared: list[Tensor] | None = None, *, with_value: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """Penalised negative log-likelihood without factorials, and its gradient; (unit,), (unit, feature + 1).
-
-        `shared` is the shared drive of these parameters block by block, where it is at hand. The value costs as much as a link; without
-        it what comes in its place is the penalty.
-        """
-        weights = params[:, :-1]
-        gradient = torch.zeros_like(params)
-        gradient[:, :-1] = self.ridge * weights
-        value = 0.5 * (self.ridge * weights.square()).sum(1)
-        filters = self._own_filters(params)
-        by_lag = torch.zeros(filters.shape, dtype=torch.float64, device=filters.device)
-        for number, block in enumerate(self._blocks(moved)):
-            drive = block.own_drive(filters) + (self._shared_drive(params, block) if shared is None else shared[number])
-            expected, slope = self.link(drive)
-            unit, bin_, count = block.responses()
-            at_spikes = expected[unit, bin_]
-            if with_value:
-                value += expected.sum(1, dtype=torch.float64)
-                value.index_add_(0, unit, (count * at_spikes.log()).double(), alpha=-1)
-            residual = slope.clone() if slope is expected else slope
-            residual[unit, bin_] *= 1 - count / at_spikes
-            gradient[:, :-1] += (residual @ block.features.T).double()
-            gradient[:, -1] += residual.sum(1).double()
-            block.add_own_gradient(by_lag, residual)
-            if block.traces is not None:
-                self._on_traces(gradient).sub_((block.traces @ residual[..., None])[..., 0])
-        by_function = by_lag @ self.basis.double()
-        gradient[self.units, self.own] = by_function + (self.ridge * weights)[self.units, self.own]
-        if self.free is not None:
-            gradient[:, :-1] *= self.free
-        return value, gradient
-
-    def information(self, params: Tensor, moved: Tensor) -> Tensor:
-        """Cholesky factors of the information of every unit; (unit, feature + 1, feature + 1)."""
-        d, size = self.design, self.design.n_features + 1
-        total = torch.zeros(d.n_units, size, size, dtype=torch.float64, device=d.device)
-        every, n_seen = max(1, d.n_bins // (INFORMATION_BINS_PER_FEATURE * size)), 0
-        filters = self._own_filters(params)
-        for block in self._blocks(moved, every):
-            expected, slope = self.link(self._shared_drive(params, block) + block.own_drive(filters))
-            root = slope / expected.sqrt()
-            own = block.own_features(self.basis)
-            with_one = torch.cat([block.features, torch.ones_like(block.features[:1])])
-            for unit in range(d.n_units):
-                mine = with_one.clone()
-                mine[self.own[unit]] = own[unit]
-                if block.traces is not None:
-                    mine[d.n_couplings : d.n_couplings + self.n_traces] -= block.traces[unit]
-                mine *= root[unit]
-                total[unit] += mine @ mine.T
-            n_seen += block.features.shape[1]
-        total *= d.n_bins / n_seen
-        diagonal = total.diagonal(dim1=1, dim2=2)
-        diagonal[:, :-1] += self.ridge
-        diagonal += 1e-9 * diagonal.amax(1, keepdim=True)
-        if self.free is not None:
-            free = torch.nn.functional.pad(self.free.to(total), (0, 1), value=1.0)
-            total *= free[:, :, None] * free[:, None, :]
-            diagonal += 1 - free
-        return torch.linalg.cholesky(total)
-
-    def fit_reference(self, moved: Tensor, fit: GLMFit) -> None:
-        """Newton's method from the fit with its couplings at zero; keeps the optimum and the information there."""
-        params = torch.cat([fit.weights, fit.baseline[:, None]], dim=1)
-        own = params[self.units, self.own]
-        params[:, : self.design.n_couplings] = 0
-        params[self.units, self.own] = own
-        value, gradient = self.evaluate(params, moved)
-        factors, last = self.information(params, moved), torch.inf
-        for _ in range(REFERENCE_STEPS):
-            step = -torch.cholesky_solve(gradient[..., None], factors)[..., 0]
-            decrement = -0.5 * (step * gradient).sum(1)
-            if decrement.max() < REFERENCE_NATS:
-                break
-            if decrement.max() > 0.1 * last:
-                factors = self.information(params, moved)  # it was another place's
-                step = -torch.cholesky_solve(gradient[..., None], factors)[..., 0]
-            last = float(decrement.max())
-            params, value, gradient = self._downhill(params, value, step, moved)
-        self.reference = params
-        self.factors = self.information(params, moved)
-        self.error = self._errors()
-        self.shared_drive = [self._shared_drive(params, block) for block in self._blocks(moved)]
-
-    def _downhill(self, params: Tensor, value: Tensor, step: Tensor, moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A step, halved for units whom it does not help."""
-        for _ in range(20):
-            new_value, new_gradient = self.evaluate(params + step, moved)
-            worse = new_value > value + 1e-9 * value.abs()
-            if not worse.any():
-                return params + step, new_value, new_gradient
-            step = torch.where(worse[:, None], 0.5 * step, step)
-        step = torch.where(worse[:, None], 0.0, step)
-        return params + step, *self.evaluate(params + step, moved)
-
-    def _errors(self) -> Tensor:
-        """Standard errors of the couplings summed over lags; (post, pre)."""
-        errors = []
-        for unit, factor in enumerate(self.factors):
-            sums = self.sums if self.free is None else self._free_sums(unit)
-            errors.append(torch.linalg.solve_triangular(factor, sums, upper=False).norm(dim=0))
-        return torch.stack(errors)
-
-    def _free_sums(self, unit: int) -> Tensor:
-        assert self.free is not None
-        return torch.cat([self.sums[:-1] * self.free[unit][:, None], self.sums[-1:]])
-
-    def steps_needed(self, moved: Tensor) -> tuple[int, float]:
-        """Newton steps from the reference after which one more hardly moves the z-scores, and how far it moves them."""
-        off = ~np.eye(self.design.n_units, dtype=bool)
-        before = self.z_scores(self.refit(moved, 1))
-        for n_steps in range(1, MOST_STEPS + 1):
-            after = self.z_scores(self.refit(moved, n_steps + 1))
-            change = float(np.sqrt(np.mean(np.square(after - before)[off])))
-            if change <= ENOUGH_CHANGE:
-                break
-            before = after
-        return n_steps, change
-
-    def refit(self, moved: Tensor, n_steps: int) -> Float[Tensor, "unit parameter"]:
-        """Parameters near the optimum of a surrogate."""
-        params, shared = self.reference, self.shared_drive
-        for step in range(n_steps):
-            _, gradient = self.evaluate(params, moved, shared if step == 0 else None, with_value=False)
-            params = params - torch.cholesky_solve(gradient[..., None], self.factors)[..., 0]
-        return params
-
-    def z_scores(self, params: Tensor) -> NDArray[np.float32]:
-        """Couplings summed over lags over their standard errors; (post, pre)."""
-        return ((params @ self.sums) / self.error).float().cpu().numpy()
-
-
-def _own_traces(problem: Problem, design: Design) -> Float[Tensor, "unit trace bin"] | None:
-    """What each unit's own spikes are in the common drive's traces."""
-    common = problem.common_drive
-    if common is None:
-        return None
-    counts = problem.counts.to(design.device)
-    rows = []
-    for train in counts:
-        level = float(train.double().mean())
-        rows.append(CommonDrive(common.decay, level).features(train[None], problem.segment_offsets))
-    return torch.stack(rows).to(design.dtype)

@@ -57,11 +57,32 @@ def sigmoid_value(drive: Tensor) -> Tensor:
     return drive.clamp(min=SMALLEST_EXPONENT).sigmoid().mul(SIGMOID_CEILING)
 
 
+def softplus_slope_(drive: Tensor) -> Tensor:
+    """The derivative alone, written over the drive."""
+    return drive.clamp_(SMALLEST_EXPONENT, LARGEST_EXPONENT).sigmoid_()
+
+
+def exponential_slope_(drive: Tensor) -> Tensor:
+    """The derivative alone, written over the drive."""
+    return drive.clamp_(SMALLEST_EXPONENT, LARGEST_EXPONENT).exp_()
+
+
+def sigmoid_slope_(drive: Tensor) -> Tensor:
+    """The derivative alone, written over the drive."""
+    above = drive.neg().sigmoid_()
+    return drive.clamp_(min=SMALLEST_EXPONENT).sigmoid_().mul_(above).mul_(SIGMOID_CEILING)
+
+
 LINKS: dict[str, Link] = {"softplus": softplus, "exp": exponential, "sigmoid": sigmoid}
 LINK_VALUES: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": softplus_value,
     "exp": exponential_value,
     "sigmoid": sigmoid_value,
+}
+LINK_SLOPES_: dict[str, Callable[[Tensor], Tensor]] = {
+    "softplus": softplus_slope_,
+    "exp": exponential_slope_,
+    "sigmoid": sigmoid_slope_,
 }
 
 

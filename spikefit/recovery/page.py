@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from spikefit.recovery.hidden_page import NAMES, hidden_section
 from spikefit.report.charts import Line, line_chart
 from spikefit.report.numbers import number
 from spikefit.report.page import page_html
@@ -15,9 +16,7 @@ from spikefit.report.sections import Section
 from spikefit.report.tables import Column, table_html
 
 if TYPE_CHECKING:
-    from spikefit.recovery.run import Recovery
-
-NAMES = {"fit": "the fit itself", "random": "random networks like it"}
+    from spikefit.recovery.outcome import Recovery
 
 
 def recovery_html(recovery: Recovery) -> str:
@@ -27,6 +26,8 @@ def recovery_html(recovery: Recovery) -> str:
     lengths = _lengths(recovery)
     if lengths:
         sections.append(Section("lengths", "Against the length of the recording", lengths))
+    if recovery.hidden.runs:
+        sections.append(Section("hidden", "Against the number of unrecorded neurons", hidden_section(recovery)))
     if recovery.edges:
         sections.append(Section("weights", "True and estimated couplings", _weights(recovery)))
     about = "Simulated from a fit of spikefit, and fitted again with the same settings"
@@ -34,8 +35,12 @@ def recovery_html(recovery: Recovery) -> str:
 
 
 def _summary(recovery: Recovery) -> Markup:
-    text = Markup("<p><strong>{}</strong></p><p>For edges of the fit the truth is {}. Random networks have the same "
-                  "units, rates, length and number of edges.</p>").format(recovery.sentence(), recovery.truth_rule)  # fmt: skip
+    text = Markup("<p><strong>{}</strong></p>").format(recovery.sentence())
+    if recovery.hidden.runs:
+        text += Markup("<p><strong>{}</strong></p>").format(recovery.hidden.sentence())
+    text += Markup(
+        "<p>For edges of the fit the truth is {}. Random networks have the same units, rates, length and number of edges.</p>"
+    ).format(recovery.truth_rule)
     notes = Markup("").join(Markup("<li>{}</li>").format(note) for note in recovery.notes)
     return text + (
         Markup('<div class="warnings"><h3>Read with care</h3><ul>{}</ul></div>').format(notes) if notes else ""

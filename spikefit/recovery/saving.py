@@ -1,4 +1,4 @@
-"""What a recording can resolve, as files: a page, the numbers and two tables."""
+"""What a recording can resolve, as files: a page, the numbers and tables."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from spikefit.errors import UsageError
 from spikefit.files import writing_folder
+from spikefit.recovery.hidden import HiddenRun
 from spikefit.recovery.page import recovery_html
 from spikefit.recovery.scores import RecoveryScore
 from spikefit.results.layout import MAIN_FILE
 from spikefit.results.tables import write_table
 
 if TYPE_CHECKING:
-    from spikefit.recovery.run import Recovery
+    from spikefit.recovery.outcome import Recovery
 
 
 def save_recovery(recovery: Recovery, folder: Path, *, overwrite: bool) -> Path:
     """Write the files; see `Recovery.save`."""
-    from spikefit.recovery.run import TrueEdge
+    from spikefit.recovery.outcome import TrueEdge
 
     check_place(folder, overwrite=overwrite)
     with writing_folder(folder, overwrite=overwrite) as staging:
@@ -30,6 +31,9 @@ def save_recovery(recovery: Recovery, folder: Path, *, overwrite: bool) -> Path:
         (staging / "recover.json").write_text(numbers + "\n", encoding="utf-8")
         write_table(staging / "runs.csv", *_table(RecoveryScore, recovery.scores))
         write_table(staging / "true_edges.csv", *_table(TrueEdge, recovery.edges))
+        if recovery.hidden.runs:
+            rows = [list(run.row().values()) for run in recovery.hidden.runs]
+            write_table(staging / "hidden.csv", HiddenRun.header(), rows)
     return folder
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from spikefit.simulate import Simulation
 
 Array = NDArray[np.float64]
 
-FOUND_CORRELATION = 0.3  # of a hidden unit's posterior counts with the true ones, bin by bin
+FOUND_CORRELATION = 0.35  # of a hidden unit's posterior counts with the true ones, bin by bin
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,16 @@ def score_recovery(
         n_hidden_fitted=fit.n_hidden,
         n_hidden_found=hidden_found(simulation, fit),
     )
+
+
+def mean_scores(scores: Sequence[RecoveryScore]) -> dict[str, float]:
+    """Means over simulations of all that was counted and measured; what was never known is NaN."""
+    means = {}
+    for item in fields(RecoveryScore)[3:]:
+        values = np.array([getattr(score, item.name) for score in scores], dtype=np.float64)
+        known = values[np.isfinite(values)]
+        means[item.name] = float(known.mean()) if known.size else math.nan
+    return means
 
 
 def average_precision(size: Array, true: NDArray[np.bool_]) -> float:

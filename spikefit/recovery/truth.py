@@ -1,4 +1,4 @@
-"""Networks to be recovered: the fit itself with its edges as the truth, and random ones that match it."""
+"""The fit itself as a network to be recovered, its edges being the truth, and what can be done where it runs away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.results import Result
-from spikefit.simulate import LINK_INVERSES, CommonDrive, Network, random_network
+from spikefit.simulate import CommonDrive, Network
 
 Array = NDArray[np.float64]
 
@@ -115,48 +115,7 @@ def tamed(truth: Truth, result: Result, taming: Taming) -> Truth:
     return Truth(weaker, truth.edges)
 
 
-def matched_network(result: Result, edges: NDArray[np.bool_], *, seed: int) -> Truth:
-    """A random network with the rates, the number of edges and their typical size of a fit, and as many drivers as it has hidden units.
-
-    A fit with hardly an edge gives no size; edges are then five times as large as what no edge looks like, one for each unit.
-    """
-    n, width = result.n_visible, result.bin_width_s
-    n_pairs = max(1, n * (n - 1))
-    counts = mean_counts(result)
-    sizes = np.abs(result.connectivity[:n, :n][edges])
-    strength = float(np.median(sizes)) if sizes.size >= FEWEST_EDGES else _detectable(result)
-    hidden = np.abs(result.connectivity[:n, n:])
-    drawn = random_network(
-        n_visible=n,
-        n_drivers=result.n_hidden,
-        seed=seed,
-        bin_width_s=width,
-        window_s=width * result.lag_s.size,
-        density=min(1.0, (int(edges.sum()) if sizes.size >= FEWEST_EDGES else n) / n_pairs),
-        strength=strength,
-        driver_strength=float(np.median(hidden)) if hidden.size else 1.0,
-        driver_rate_hz=float(counts[n:].mean() / width) if result.n_hidden else 1.0,
-        link=str(result.config["model"]["link"]),
-    )
-    # The drive that gives each unit its recorded rate, less what its inputs add on average.
-    network = Network(
-        drawn.coupling_filters, LINK_INVERSES[drawn.link](counts) - drawn.connectivity @ counts, n, width, drawn.link
-    )
-    return Truth(network, (drawn.connectivity[:n, :n] != 0) & ~np.eye(n, dtype=bool))
-
-
 def mean_counts(result: Result) -> Array:
     """Mean spikes per bin of every unit of a fit, above zero; (unit,)."""
     rates = np.array([row.rate_hz for row in result.unit_rows], dtype=np.float64)
     return np.maximum(np.nan_to_num(rates) * result.bin_width_s, RATE_FLOOR)
-
-
-def _detectable(result: Result) -> float:
-    n = result.n_visible
-    pairs = ~np.eye(n, dtype=bool)
-    error = result.std_error[:n, :n][pairs]
-    if np.isfinite(error).any():
-        spread = max(1.0, float(result.metrics.get("null_spread") or 1.0))
-        return 5.0 * spread * float(np.nanmedian(error))
-    weights = np.abs(result.connectivity[:n, :n][pairs])
-    return 5.0 * float(np.median(weights)) if weights.size else 1.0

@@ -59,7 +59,7 @@ def test_from_a_table_to_a_result_and_back(tmp_path: Path) -> None:
     again = reopen(spikefit.load_result(tmp_path / "out"))
     assert again.covariates is not None
     assert again.covariates.names == fit.covariates.column
-    recovery = recover(fit, lengths=(1.0,), seeds=1)
+    recovery = recover(fit, lengths=(1.0,), seeds=1, hidden=())
     assert any("speed, drift stand at their mean" in note for note in recovery.notes)
 
     write(tmp_path, scale=2.0)

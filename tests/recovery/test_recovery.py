@@ -14,18 +14,19 @@ import spikefit
 from spikefit.cli.main import cli
 from spikefit.errors import UsageError
 from spikefit.recovery import recover
-from spikefit.recovery.run import _of_what, _taming
+from spikefit.recovery.matched import matched_network
+from spikefit.recovery.run import _taming
 from spikefit.recovery.scores import average_precision, hidden_found, score_recovery
 from spikefit.recovery.truth import (
     TAMINGS,
     Taming,
     Truth,
     edges_of,
-    matched_network,
     mean_counts,
     network_of_fit,
     tamed,
 )
+from spikefit.recovery.words import of_what
 from spikefit.results import HiddenActivity, Result, UnitRow
 from spikefit.simulate import random_network, simulate
 
@@ -138,7 +139,7 @@ def test_without_q_values_the_strongest_count_as_edges(fit):
 
 @pytest.fixture(scope="module")
 def recovery(fit):
-    return recover(fit, lengths=[1.0], seeds=1, seed=3)
+    return recover(fit, lengths=[1.0], seeds=1, seed=3, hidden=())
 
 
 def test_what_is_told_was_counted(recovery):
@@ -154,7 +155,7 @@ def test_what_is_told_was_counted(recovery):
 
 
 def test_the_same_seed_gives_the_same_answer(fit, recovery):
-    again = recover(fit, lengths=[1.0], seeds=1, seed=3)
+    again = recover(fit, lengths=[1.0], seeds=1, seed=3, hidden=())
     assert again.to_dict() == recovery.to_dict()
 
 
@@ -162,7 +163,7 @@ def test_a_fit_that_runs_away_is_said_to_and_random_networks_still_tell(fit):
     wild = fit.coupling_filters.copy()
     wild[0, 0] = 30.0  # each spike of one unit calls up many more of its own
     runaway = dataclasses.replace(fit, coupling_filters=wild, connectivity=wild.sum(-1))
-    run = recover(runaway, lengths=[0.2], seeds=1)
+    run = recover(runaway, lengths=[0.2], seeds=1, hidden=())
     assert any("the fit cannot be simulated from" in note for note in run.notes)
     assert {score.network for score in run.scores} == {"random"}
 
@@ -188,8 +189,8 @@ def test_a_fit_that_runs_away_is_weakened_until_it_does_not_and_that_is_said(fit
     np.testing.assert_allclose(
         weaker.baseline + weaker.connectivity @ counts, truth.network.baseline + truth.network.connectivity @ counts
     )
-    assert _of_what(taming) == f" The fit cannot go on by itself; it was simulated {taming}."
-    assert _of_what(TAMINGS[0]) == ""
+    assert of_what(taming) == f" The fit cannot go on by itself; it was simulated {taming}."
+    assert of_what(TAMINGS[0]) == ""
 
 
 def test_the_common_drive_goes_before_the_couplings(fit):
@@ -215,7 +216,7 @@ def test_what_cannot_be_is_refused(fit):
 
 def test_the_command_leaves_a_page_and_tables_or_nothing(fit, tmp_path, monkeypatch):
     folder, out = fit.save(tmp_path / "fit", figures=False), tmp_path / "out"
-    command = ["recover", str(folder), "-o", str(out), "--length", "0.5", "--seeds", "1", "--json"]
+    command = ["recover", str(folder), "-o", str(out), "--length", "0.5", "--seeds", "1", "--hidden", "none", "--json"]
     done = CliRunner().invoke(cli, command)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
