@@ -76,13 +76,15 @@ def _table(rows: list[dict[str, Any]], q: float) -> Markup:
         columns.insert(0, Column("network", [NAMES[row["network"]] for row in rows], text=True))
     if any(row["called_by"] != BY_Q for row in rows):
         columns.append(Column("called by", [row["called_by"] for row in rows], text=True))
-    lead = Markup(
-        "<p>Means over {} simulations of each; edges are called at q ≤ {}, and intervals should cover 0.9.</p>"
-    )
-    return lead.format(max(row["n_seeds"] for row in rows), number(q)) + table_html(
+    lead = Markup("<p>{}; edges are called at q ≤ {}, and intervals should cover 0.9.</p>")
+    return lead.format(_means_over(max(row["n_seeds"] for row in rows)), number(q)) + table_html(
         columns, "recovery beside unrecorded neurons"
     )
 
 
 def _fitted(row: dict[str, Any]) -> str:
     return "without" if row["fitted"] == WITHOUT else f"with {row['n_hidden_fitted']:g}"
+
+
+def _means_over(n: int) -> str:
+    return "One simulation of each" if n == 1 else f"Means over {n} simulations of each"
