@@ -14,12 +14,12 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikefit.errors import UsageError, did_you_mean
+from spikefit.errors import UsageError, did_you_mean, nearest
 from spikefit.pair_rules import check_names, matching
 from spikefit.small_tables import read_small_table
 
@@ -27,6 +27,9 @@ COLUMNS = ("unit_id", "type")
 NONE = "none"
 TABLE_SUFFIX = ".csv"
 MOST_SHOWN = 6
+
+Pair = tuple[str, str]
+Of = Literal["own", "within", "between", "rest", "all"]
 
 
 def is_table(source: str) -> bool:
@@ -128,7 +131,10 @@ def types_of_units(
             f"pair_types: the recording has no unit column {source!r}; it has none at all.",
             hint="give a table of types (unit_id,type) whose name ends in .csv",
         )
-    raise UsageError(f"pair_types: the recording has no unit column {source!r}.", hint=did_you_mean(source, there))
+    raise UsageError(
+        f"pair_types: the recording has no unit column {source!r}; it has {', '.join(there)}.",
+        hint=did_you_mean(source, there) if nearest(source, there) else "`spikefit inspect` shows what is in each",
+    )
 
 
 def describe_columns(
@@ -161,10 +167,37 @@ def describe_columns(
     return out
 
 
-def group_sizes(types: Sequence[str]) -> dict[tuple[str, str], int]:
+def group_sizes(types: Sequence[str]) -> dict[Pair, int]:
     """Ordered pairs of two different units by (type of the sender, type of the receiver), types in alphabetical order."""
     n = dict(sorted(Counter(types).items()))
     return {(pre, post): n[pre] * (n[post] - (pre == post)) for pre in n for post in n}
+
+
+def null_of_each(sizes: Mapping[Pair, int], least: int) -> dict[Pair, Of]:
+    """Which null each pair of types gets.
+
+    One of its `own` where it has enough pairs. Pairs of types that are too small share one: those `within` a type, those `between` two types;
+    where neither have enough, the `rest` together; and where that is too few, the null of `all` pairs.
+
+    Args:
+        sizes: pairs of units by (type of the sender, type of the receiver).
+        least: how many a null needs.
+    """
+    small = {pair: size for pair, size in sizes.items() if size < least}
+    within, between = _within_and_between(small)
+    together: Of = "rest" if within + between >= least else "all"
+    shared: dict[bool, Of] = {True: "within", False: "between"}
+    enough = {True: within >= least, False: between >= least}
+    if not any(enough.values()):
+        shared = dict.fromkeys(shared, together)
+    else:
+        shared = {same: name if enough[same] else "all" for same, name in shared.items()}
+    return {pair: shared[pair[0] == pair[1]] if pair in small else "own" for pair in sizes}
+
+
+def _within_and_between(sizes: Mapping[Pair, int]) -> tuple[int, int]:
+    within = sum(size for (pre, post), size in sizes.items() if pre == post)
+    return within, sum(sizes.values()) - within
 
 
 def fault_of(types: Sequence[str], unit_ids: Sequence[str], *, least: int) -> tuple[str, str] | None:
@@ -173,7 +206,7 @@ def fault_of(types: Sequence[str], unit_ids: Sequence[str], *, least: int) -> tu
     Args:
         types: of the units that are used.
         unit_ids: their ids.
-        least: how many ordered pairs one pair of types needs for a null of its own.
+        least: how many ordered pairs a null needs.
     """
     bare = [unit for unit, kind in zip(unit_ids, types, strict=True) if not kind]
     if bare:
@@ -190,14 +223,16 @@ def fault_of(types: Sequence[str], unit_ids: Sequence[str], *, least: int) -> tu
             _LEAVE_AWAY,
         )
     sizes = group_sizes(types)
+    given = set(null_of_each(sizes, least).values())
+    if "own" in given or {"within", "between"} <= given:
+        return None
     most = max(sizes, key=lambda key: sizes[key])
-    if sizes[most] < least:
-        return (
-            f"{len(kinds)} types, and no pair of types has the {least} pairs of units that a null of its own needs (most: {most[0]} → {most[1]} "
-            f"with {sizes[most]})",
-            "give fewer, larger types, or leave --pair-types away for one null of all pairs",
-        )
-    return None
+    within, between = _within_and_between(sizes)
+    return (
+        f"{len(kinds)} types, and no pair of types has the {least} pairs of units that a null of its own needs (most: {most[0]} → {most[1]} "
+        f"with {sizes[most]}; within types {within} in all, between types {between})",
+        "give fewer, larger types, or leave --pair-types away for one null of all pairs",
+    )
 
 
 _LEAVE_AWAY = "leave --pair-types away: one null of all pairs is what that comes to"

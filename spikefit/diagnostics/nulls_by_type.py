@@ -2,20 +2,21 @@
 
 One null for all pairs is about right for none of them where their statistics scatter differently: of the widest group it calls
 pairs that are no edges, and in the narrowest it misses edges. So every pair of types (sender → receiver) that has enough
-pairs of units gets a centre and a spread of its own. The others share one, fitted to all of them, or to all pairs where even
-together they are too few. The tail has one shape for all, because a hundred pairs do not show it (`fit_nulls`).
+pairs of units gets a centre and a spread of its own. The others share one: those within a type, and those between types, where that is
+enough (`spikefit.pair_types.null_of_each`). The tail has one shape for all, because a hundred pairs do not show it (`fit_nulls`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.diagnostics.empirical_null import EmpiricalNull, fit_mixture, fit_null, fit_nulls
+from spikefit.pair_types import Of, null_of_each
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -23,7 +24,12 @@ Mask = NDArray[np.bool_]
 DENSE_SHARE = 0.1  # with more edges than this among the pairs their tails are no longer few enough to be left out
 RIGHT_SPREAD = 1.1
 
-Of = Literal["own", "rest", "all"]
+SHARED = {
+    "within": "small groups within a type",
+    "between": "small groups between types",
+    "rest": "small groups together",
+    "all": "all pairs",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +42,7 @@ class GroupNull:
         members: which pairs they are, (post, pre).
         null: what no edge looks like among them.
         share_edges: of the pairs that it was fitted to, where edges are so many that both were fitted together.
-        fitted_to: these pairs alone (`own`), all pairs of types that are too small for that (`rest`), or `all`.
+        fitted_to: these pairs alone (`own`), or those of several groups; see `null_of_each`.
     """
 
     pre_type: str
@@ -48,8 +54,8 @@ class GroupNull:
 
     @property
     def named(self) -> str:
-        """Sender and receiver, in words."""
-        return f"{self.pre_type} → {self.post_type}"
+        """Sender and receiver, in words; of groups that share a null, what they have in common."""
+        return f"{self.pre_type} → {self.post_type}" if self.fitted_to == "own" else SHARED[self.fitted_to]
 
     def told(self, called: Mask) -> dict[str, Any]:
         """For `metrics.json`; `called` are the edges, (post, pre)."""
@@ -98,25 +104,26 @@ def nulls_by_type(
         least: pairs that a group needs for a null of its own.
     """
     kinds = np.array(types, dtype=object)
-    groups = []
-    for pre in sorted(set(types)):
-        for post in sorted(set(types)):
-            members = pairs & np.outer(kinds == post, kinds == pre)
-            if members.any():
-                groups.append((pre, post, members))
-    groups.sort(key=lambda group: -int(group[2].sum()))
-    own = [members for _, _, members in groups if members.sum() >= least]
-    small = [members for _, _, members in groups if members.sum() < least]
-    rest = np.any(small, axis=0) if small else np.zeros_like(pairs)
-    # The last one is for those that have none of their own.
-    fitted = [*own, *([rest if rest.sum() >= least else pairs] if small else [])]
-    found: list[tuple[EmpiricalNull, float | None]] = []
-    for members, null in zip(fitted, fit_nulls([statistic[members] for members in fitted]), strict=True):
+    masks = {
+        (pre, post): members
+        for pre in sorted(set(types))
+        for post in sorted(set(types))
+        if (members := pairs & np.outer(kinds == post, kinds == pre)).any()
+    }
+    which = null_of_each({pair: int(members.sum()) for pair, members in masks.items()}, least)
+    # Groups that share a null are fitted as one.
+    key_of: dict[tuple[str, str], tuple[str, ...]] = {
+        pair: pair if of == "own" else (of,) for pair, of in which.items()
+    }
+    fitted: dict[tuple[str, ...], Mask] = {}
+    for pair, members in masks.items():
+        fitted[key_of[pair]] = members | fitted.get(key_of[pair], False)
+    if ("all",) in fitted:
+        fitted[("all",)] = pairs
+    nulls = fit_nulls([statistic[members] for members in fitted.values()])
+    found: dict[tuple[str, ...], tuple[EmpiricalNull, float | None]] = {}
+    for (key, members), null in zip(fitted.items(), nulls, strict=True):
         mixed = _beside_edges(statistic[members]) if dense else None
-        found.append((null, None) if mixed is None else mixed)
-    shared: Of = "rest" if rest.sum() >= least else "all"
-    out = []
-    for k, (pre, post, members) in enumerate(groups):
-        place, of = (k, "own") if k < len(own) else (len(own), shared)
-        out.append(GroupNull(pre, post, members, *found[place], of))  # type: ignore[arg-type]
-    return tuple(out)
+        found[key] = (null, None) if mixed is None else mixed
+    groups = [GroupNull(*pair, members, *found[key_of[pair]], which[pair]) for pair, members in masks.items()]
+    return tuple(sorted(groups, key=lambda group: -int(group.members.sum())))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spikefit.diagnostics.edge_test import Q_LEVEL, EdgeTest, no_test, z_scores
 from spikefit.diagnostics.empirical_null import benjamini_hochberg
+from spikefit.diagnostics.null_notes import doubts_about_nulls, pooled_nulls
 from spikefit.diagnostics.nulls_by_type import GroupNull, nulls_by_type, one_null
 from spikefit.diagnostics.shared_input import count_inputs, shared_input
 
@@ -23,9 +24,6 @@ Array = NDArray[np.float64]
 
 FEWEST_UNITS = 10
 FEWEST_PAIRS = FEWEST_UNITS * (FEWEST_UNITS - 1)  # fewer z-scores do not show where the bulk ends and edges begin
-WIDE_SPREAD = 1.5  # of the z-scores as they come; the standard errors alone would then call far too much
-WIDE_LEFTOVER = 1.3  # the same after shared inputs have been taken off
-MOST_NAMED = 6  # pairs of types in a note
 
 
 def judge_edges(
@@ -82,11 +80,12 @@ def judge_edges(
     if share_edges is not None:
         metrics["null_share_edges"] = share_edges
     if types is None:
-        return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, _doubts(raw_spread, shared.rank, groups))
+        return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, doubts_about_nulls(raw_spread, shared.rank, groups))
     metrics["null_by_type"] = [group.told(called) for group in groups]
     metrics["n_edges_one_null"] = int((benjamini_hochberg(whole.p_value(left[pairs])) <= Q_LEVEL).sum())
-    notes = (*_doubts(raw_spread, shared.rank, groups), *_pooled(groups))
-    by_pair = {"null_centre": centre, "null_spread": spread}
+    notes = (*doubts_about_nulls(raw_spread, shared.rank, groups), *pooled_nulls(groups, FEWEST_PAIRS))
+    part = np.where(pairs, shared.part, np.nan)  # apart from the centre of a null, which may lie far from zero
+    by_pair = {"tested_z": left, "shared_z": part, "null_centre": centre, "null_spread": spread}
     return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, notes, by_pair)
 
 
@@ -100,70 +99,6 @@ def count_shared_inputs(connectivity: Array, std_error: Array, correlation: Arra
     """
     z, pairs = z_scores(connectivity, std_error)
     return count_inputs(z, pairs, correlation=correlation) if pairs.sum() >= FEWEST_PAIRS else None
-
-
-def _doubts(raw_spread: float, n_inputs: int, groups: Sequence[GroupNull]) -> tuple[str, ...]:
-    """What the reader must know of the nulls; a group is named where there are types."""
-    typed = bool(groups[0].pre_type)
-    notes = []
-    dense = [group for group in groups if group.share_edges is not None]
-    if dense:
-        told = [
-            f"about {group.share_edges:.0%} of the pairs{_among(group)} do not look like no edge, so that edges and no edges were fitted together; the bulk is "
-            f"{group.null.spread:.2f} times as wide as the standard errors say"
-            for group in _one_of_each(dense)
-        ]
-        if not typed:
-            return tuple(told)
-        notes += told
-    if raw_spread > WIDE_SPREAD:
-        if n_inputs:
-            counted = "one input that many units share" if n_inputs == 1 else f"{n_inputs} inputs that many units share"
-            then = f"{counted} explain{'s' if n_inputs == 1 else ''} part of it and {'was' if n_inputs == 1 else 'were'} taken off"
-        else:
-            then = "nothing that units share explains it"
-        notes.append(
-            f"couplings scatter {raw_spread:.1f} times as widely as their standard errors say: {then}. The model misses "
-            "something, unrecorded drivers most likely; p, q and intervals allow for it, std_error does not"
-        )
-    wide = [group for group in _one_of_each(groups) if group.null.spread > WIDE_LEFTOVER]
-    if wide:
-        times = ", ".join(f"{group.null.spread:.1f} times{_among(group)}" for group in wide)
-        notes.append(
-            f"what no edge looks like was read from the pairs themselves and is {times} as wide as the "
-            f"standard errors say; weak edges {'there ' if typed else ''}cannot be told from it"
-        )
-    return tuple(notes)
-
-
-def _one_of_each(groups: Sequence[GroupNull]) -> list[GroupNull]:
-    """The groups with a null of their own, and one of those that share one."""
-    shared = [group for group in groups if group.fitted_to != "own"]
-    return [*(group for group in groups if group.fitted_to == "own"), *shared[:1]]
-
-
-def _among(group: GroupNull) -> str:
-    if not group.pre_type:
-        return ""
-    return f" among {group.named}" if group.fitted_to == "own" else " among pairs of types that share a null"
-
-
-def _pooled(groups: Sequence[GroupNull]) -> tuple[str, ...]:
-    """Which pairs of types have no null of their own, and which they were held against."""
-    small = [group for group in groups if group.fitted_to != "own"]
-    if not small:
-        return ()
-    shown = ", ".join(f"{group.named} with {int(group.members.sum())}" for group in small[:MOST_NAMED])
-    more = f" and {len(small) - MOST_NAMED} more" if len(small) > MOST_NAMED else ""
-    several = len(small) > 1
-    if small[0].fitted_to == "rest":
-        against = f"they share one, fitted to their {small[0].null.n} pairs" if several else "it has one all the same"
-    else:
-        against = f"{'they were' if several else 'it was'} held against the one of all pairs together"
-    return (
-        f"{len(small)} of {len(groups)} pairs of types {'have' if several else 'has'} fewer than the {FEWEST_PAIRS} pairs of units that a null of its own "
-        f"needs ({shown}{more}): {against}",
-    )
 
 
 def _too_few(shape: tuple[int, ...], n_pairs: int) -> EdgeTest:

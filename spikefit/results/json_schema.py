@@ -124,8 +124,9 @@ METRICS_SCHEMA: dict[str, Any] = {
                     "post_type": {"type": "string", "description": "type of the receivers"},
                     "n_pairs": _count("tested pairs of such units"),
                     "fitted_to": {
-                        "enum": ["own", "rest", "all"],
-                        "description": "these pairs alone (own); too few for that: all pairs of such small groups together (rest), or all pairs",
+                        "enum": ["own", "within", "between", "rest", "all"],
+                        "description": "these pairs alone (own); where they are too few, all such small groups within a type (within), between types "
+                        "(between), both together (rest), or all pairs (all)",
                     },
                     "n_fitted": _count("pairs that the null was fitted to"),
                     "centre": _number("in standard errors"),

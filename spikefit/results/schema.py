@@ -109,6 +109,11 @@ ABOUT: dict[str, About] = {
         "1",
         "what was taken off connectivity over std_error as shared input before the test; NaN without a test; visible units",
     ),
+    "diagnostics/tested_z": About(
+        PAIR,
+        "1",
+        "what was held against the null: connectivity over std_error with shared inputs taken off; NaN without a test; visible units",
+    ),
     "diagnostics/null_centre": About(
         PAIR,
         "1",
