@@ -10,7 +10,7 @@ from spikefit.config import Config
 from spikefit.errors import UsageError
 from spikefit.fitted import Fit, load_result
 from spikefit.marks import MAIN_FILE
-from spikefit.provenance import covariate_files, input_record, pair_mask_file
+from spikefit.provenance import covariate_files, input_record, tables_of_units
 from spikefit.spikes import SpikeTrains
 
 # Settings that change how a run is carried out, not what it finds.
@@ -56,11 +56,12 @@ def _flat(config: Config) -> dict[str, Any]:
 
 def _data(then: Mapping[str, Any], recording: str | Path | SpikeTrains, config: Config) -> list[str]:
     """Which files differ, in words."""
-    now = {"input": input_record(recording), **covariate_files(config), **pair_mask_file(config)}
+    now = {"input": input_record(recording), **covariate_files(config), **tables_of_units(config)}
     what = {
         "input": "the recording",
         "covariate_files": "a table of covariates",
         "pair_mask_file": "the table of pairs",
+        "pair_types_file": "the table of types",
     }
     return [
         f"{words}: not the one of then"

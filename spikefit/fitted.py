@@ -23,9 +23,12 @@ from spikefit.config.kinds import memory_bytes
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.errors import UsageError
 from spikefit.pair_rules import check_names, check_pair_rules, read_pair_rules
+from spikefit.pair_types import NONE, fault_of, is_table, types_of_units
 from spikefit.plots.activity import DISPERSION
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
+
+PAIR_TYPE = "pair_type"  # column of the unit table: the type by which a unit's pairs were tested
 
 if TYPE_CHECKING:
     from spikefit.fitting.expected import Judged
@@ -135,6 +138,7 @@ class POGLM:
             )
         check_hidden(self.config, counts.unit_ids)
         check_structure(self.config, recording.unit_ids)
+        types = pair_types(self.config, recording, counts.unit_ids)
         device = choose_device(self.config.run.device)
         with compute_threads(self.config.run.threads, counts.n_units):
             network = fit_network(
@@ -146,7 +150,7 @@ class POGLM:
             for unit, n, mean in zip(counts.unit_ids, n_spikes, counts.mean_count.tolist(), strict=True)
         ]
         name = recording.name if isinstance(recording, SpikeTrains) else "recording"
-        return to_fit(network, counts, self.config, units=units, name=name, device=str(device))
+        return to_fit(network, counts, self.config, units=units, name=name, device=str(device), types=types)
 
 
 def to_fit(
@@ -158,6 +162,7 @@ def to_fit(
     name: str,
     device: str,
     warnings: Sequence[str] = (),
+    types: Sequence[str] | None = None,
     **further: Any,
 ) -> Fit:
     """Put a fitted network in the form of a result.
@@ -170,6 +175,7 @@ def to_fit(
         name: of the recording.
         device: where it was computed.
         warnings: doubts about the input.
+        types: of the recorded units, from `pair_types`; None where one null is for all pairs.
         further: other fields of `Result`.
     """
     from spikefit.diagnostics.identifiability import STRONG_RECURRENCE
@@ -185,8 +191,11 @@ def to_fit(
     connectivity = network.coupling_filters.sum(axis=2)
     half_width = CI_SIGMAS * network.std_error
     ci_low, ci_high = connectivity - half_width, connectivity + half_width
-    test = judge(network, config.fit.significance, level=CI_LEVEL, bin_width_s=counts.bin_width_s)
+    test = judge(network, config.fit.significance, level=CI_LEVEL, bin_width_s=counts.bin_width_s, types=types)
     metrics, notes = test.metrics, test.notes
+    if types is not None:
+        metrics = {"pair_types": config.fit.pair_types, **metrics}
+        units = with_column(units, counts.unit_ids, PAIR_TYPE, types)
     p_value, q_value = _padded(test.p_value, n_hidden), _padded(test.q_value, n_hidden)
     tested_low, tested_high = _padded(test.ci_low, n_hidden), _padded(test.ci_high, n_hidden)
     tested = np.isfinite(tested_low)
@@ -207,13 +216,7 @@ def to_fit(
     metrics["count_law"] = config.model.count_law
     if alpha is not None:
         metrics["dispersion_median"] = float(np.median(alpha))
-        place = {unit: k for k, unit in enumerate(counts.unit_ids)}
-        units = [
-            dataclasses.replace(row, columns={**row.columns, DISPERSION: float(alpha[place[row.id]])})
-            if row.kept and row.id in place
-            else row
-            for row in units
-        ]
+        units = with_column(units, counts.unit_ids, DISPERSION, alpha.tolist())
         notes = (*notes, "goodness of fit was not computed: rescaled intervals are known for Poisson counts alone")
     covariates = None
     if counts.covariates is not None:
@@ -239,7 +242,7 @@ def to_fit(
         q_value=q_value,
         hidden=hidden,
         history=dict(network.history),
-        diagnostics={**pairs, **by_lag, **(goodness[1] if goodness else {})},
+        diagnostics={**pairs, **test.by_pair, **by_lag, **(goodness[1] if goodness else {})},
         common_drive=_common_drive(network, counts.bin_width_s),
         covariates=covariates,
         metrics={**network.metrics, **metrics, "device": device},
@@ -251,6 +254,17 @@ def to_fit(
         **further,
     )
     return with_stability(fit, network.stability)
+
+
+def with_column(
+    units: Sequence[UnitRow], unit_ids: Sequence[str], name: str, values: Sequence[str | float]
+) -> list[UnitRow]:
+    """The unit table with one further column, of the units that were fitted; `values` are in the order of `unit_ids`."""
+    known = dict(zip(unit_ids, values, strict=True))
+    return [
+        dataclasses.replace(row, columns={**row.columns, name: known[row.id]}) if row.kept and row.id in known else row
+        for row in units
+    ]
 
 
 def _padded(values: Any, n_hidden: int) -> Any:
@@ -429,6 +443,38 @@ def check_structure(config: Config, unit_ids: Sequence[str]) -> None:
     if config.model.pair_mask is not None:
         check_pair_rules(read_pair_rules(config.model.pair_mask), unit_ids, Path(config.model.pair_mask).name)
     check_names([name for name in config.model.dale if name not in ("all", "hidden")], unit_ids, "dale")
+
+
+def pair_types(config: Config, recording: SpikeTrains | Counts, kept: Sequence[str]) -> tuple[str, ...] | None:
+    """The types of the units that are fitted, where pairs of types are to be tested apart; None where they are not.
+
+    Args:
+        config: of the fit.
+        recording: with the units that the fit leaves out.
+        kept: ids of those that are fitted.
+
+    Raises:
+        UsageError: if there is no such column or table, or types that are of no use; the message says what there is.
+    """
+    from spikefit.diagnostics.significance import FEWEST_PAIRS
+
+    source = config.fit.pair_types
+    if source == NONE:
+        return None
+    columns = recording.unit_columns if isinstance(recording, SpikeTrains) else None
+    known = dict(
+        zip(
+            recording.unit_ids,
+            types_of_units(source, recording.unit_ids, columns, known=config.recording.drop_unit),
+            strict=True,
+        )
+    )
+    types = tuple(known[unit] for unit in kept)
+    fault = fault_of(types, kept, least=FEWEST_PAIRS)
+    if fault is not None:
+        where = Path(source).name if is_table(source) else f"unit column {source!r}"
+        raise UsageError(f"{where}: {fault[0]}.", hint=fault[1])
+    return types
 
 
 def check_hidden(config: Config, unit_ids: Sequence[str]) -> None:

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spikefit.covariates import Covariate, Covariates
+from spikefit.diagnostics.significance import FEWEST_PAIRS
 from spikefit.errors import RecordingError
 from spikefit.intervals import EDGE_TOLERANCE_S
 from spikefit.loaders.raw import NOT_A_NEURON
+from spikefit.pair_types import describe_columns
 from spikefit.spikes import SpikeTrains
 
 # What people bin spike trains at, from the finest that a synapse shows in to the coarsest that still has a direction.
@@ -140,6 +142,9 @@ def inspect_recording(
         "t_stop_s": trains.t_stop_s,
         "intervals_s": trains.intervals_s.tolist(),
         "epochs": {name: epoch.tolist() for name, epoch in trains.epochs.items()},
+        "unit_columns": describe_columns(
+            trains.unit_columns, trains.unit_ids, [choice.kept for choice in choices], least=FEWEST_PAIRS
+        ),
         "covariates": [_describe_covariate(covariate) for covariate in trains.covariates.values()],
         "units": rows,
         "suggested_bins": [_describe_bins(trains, kept_rows, width) for width in bin_widths_s] if kept_rows else [],

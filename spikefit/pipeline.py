@@ -16,7 +16,7 @@ from spikefit.excerpt import with_excerpt
 from spikefit.exporters import export
 from spikefit.files import sweep_partials
 from spikefit.finished import finished_before
-from spikefit.fitted import Fit, binned, check_hidden, check_structure, fit_settings, to_fit
+from spikefit.fitted import Fit, binned, check_hidden, check_structure, fit_settings, pair_types, to_fit
 from spikefit.inspection import UnitChoice, choose_units, keep_chosen
 from spikefit.machine import place_in_team
 from spikefit.pieces import Share, ShareDone, Spread, one_by_one
@@ -190,6 +190,7 @@ def prepare(recording: Recording, config: Config) -> tuple[SpikeTrains, list[Uni
     counts = binned(kept, config)
     check_hidden(config, counts.unit_ids)
     check_structure(config, trains.unit_ids)
+    pair_types(config, trains, counts.unit_ids)
     return trains, choices, counts
 
 
@@ -239,6 +240,7 @@ class _Job:
         self.progress.start("reading", None)
         # What cannot be read or used ends here, before anything is written.
         trains, choices, counts = prepare(self.recording, self.config)
+        types = pair_types(self.config, trains, counts.unit_ids)
         self.progress.finish()
         with record.logging():
             logger.info("%r; %r", trains, counts)
@@ -260,6 +262,7 @@ class _Job:
                 name=trains.name,
                 device=str(device),
                 warnings=trains.warnings,
+                types=types,
                 config_origin=dict(self.origin),
             )
             fit = with_simulated_rates(with_excerpt(fit, trains), counts, seed=self.config.run.seed)

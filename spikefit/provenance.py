@@ -21,6 +21,7 @@ from typing import Any
 from spikefit.addresses import is_address, without_credentials
 from spikefit.config import Config
 from spikefit.files import explain_os_error
+from spikefit.pair_types import is_table
 from spikefit.pieces import ShareDone
 from spikefit.spikes import SpikeTrains
 
@@ -99,7 +100,7 @@ class RunRecord:
             "config_sha256": hashlib.sha256(settings.encode()).hexdigest(),
             "input": input_record(self.recording),
             **covariate_files(self.config),
-            **pair_mask_file(self.config),
+            **tables_of_units(self.config),
             **({"session": dict(session)} if session else {}),
             "started_utc": self._started,
             "finished_utc": _now(),
@@ -177,12 +178,12 @@ def covariate_files(config: Config) -> dict[str, Any]:
     return {"covariate_files": found} if found else {}
 
 
-def pair_mask_file(config: Config) -> dict[str, Any]:
-    """The table of pairs that are known beforehand, under one key; nothing where there is none."""
-    if config.model.pair_mask is None:
-        return {}
-    path = Path(config.model.pair_mask)
-    return {"pair_mask_file": {"path": str(path), **fingerprint(path)}} if path.is_file() else {}
+def tables_of_units(config: Config) -> dict[str, Any]:
+    """The tables of known pairs (`pair_mask_file`) and of types of units (`pair_types_file`), each where there is one."""
+    types = config.fit.pair_types
+    named = {"pair_mask_file": config.model.pair_mask, "pair_types_file": types if is_table(types) else None}
+    files = {key: Path(name) for key, name in named.items() if name is not None}
+    return {key: {"path": str(path), **fingerprint(path)} for key, path in files.items() if path.is_file()}
 
 
 def input_record(recording: str | Path | SpikeTrains) -> dict[str, Any]:

@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
         "progress",
         "units_of_time",
     },
-    {"all_cores", "covariate_columns", "covariates"},
+    {"all_cores", "covariate_columns", "covariates", "pair_types"},
     {"spikes"},
     {"expressions"},
     {"config"},

@@ -51,7 +51,8 @@ def test_keeping_too_few_says_why() -> None:
 def test_the_object_of_inspect() -> None:
     found = inspect_recording(TRAINS)
     assert list(found) == [
-        "format", "n_units", "n_spikes", "t_start_s", "t_stop_s", "intervals_s", "epochs", "covariates", "units", "suggested_bins", "warnings",
+        "format", "n_units", "n_spikes", "t_start_s", "t_stop_s", "intervals_s", "epochs", "unit_columns", "covariates", "units", "suggested_bins",
+        "warnings",
     ]  # fmt: skip
     assert (found["format"], found["n_units"], found["n_spikes"]) == ("nwb", 4, TRAINS.n_spikes)
     assert (found["t_start_s"], found["t_stop_s"]) == (0, 60)

@@ -65,10 +65,10 @@ class KnownResults:
 
 
 def _same_tables(result: Result) -> bool:
-    """Whether the tables beside the recording, of covariates and of known pairs, are still what they were."""
+    """Whether the tables beside the recording, of covariates, known pairs and types, are still what they were."""
     told = result.provenance
-    pairs = told.get("pair_mask_file")
-    for known in [*dict(told.get("covariate_files") or {}).values(), *([pairs] if pairs else [])]:
+    of_units = [told[key] for key in ("pair_mask_file", "pair_types_file") if told.get(key)]
+    for known in [*dict(told.get("covariate_files") or {}).values(), *of_units]:
         try:
             if fingerprint(Path(known["path"]))["sha256"] != known["sha256"]:
                 return False

@@ -327,6 +327,13 @@ FLAGS = (
     ),
     Flag(
         section="fit",
+        name="pair_types",
+        help="Types of units (excitatory, inhibitory; areas; shanks): a unit column of the recording, or a table (unit_id,type) whose name ends in .csv. The test null then reads from each ordered pair of types by itself what no edge looks like; none: from all pairs together.",
+        metavar="none|COLUMN|CSV",
+        default_text="none",
+    ),
+    Flag(
+        section="fit",
         name="surrogates",
         help="Recordings with moved spikes that are refitted for such a test.",
         metavar="N",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_INTERVALS_SHOWN = 6
 MOST_COLUMNS_SHOWN = 4
+MOST_TYPES_SHOWN = 5
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -171,6 +172,7 @@ def _echo(recording: Path | str, found: dict[str, Any], bin_width_s: float | Non
             ],
             numbers=(1,),
         )
+    _echo_columns(found["unit_columns"])
     if found["covariates"]:
         click.echo("")
         echo_table(
@@ -210,6 +212,26 @@ def _echo(recording: Path | str, found: dict[str, Any], bin_width_s: float | Non
         click.echo("")
         for text in found["warnings"]:
             click.echo(f"warning: {text}")
+
+
+def _echo_columns(columns: list[dict[str, Any]]) -> None:
+    """Columns that tell groups of units apart, and whether pairs of these can be tested by type."""
+    grouping = [row for row in columns if row["types"]]
+    if not grouping:
+        return
+    click.echo("")
+    echo_table(
+        ("unit column", "units that would be used", "for --pair-types"),
+        [
+            (row["name"], _types(row["types"]), "yes" if row["for_pair_types"] else f"no: {row['reason']}")
+            for row in grouping
+        ],
+    )
+
+
+def _types(types: dict[str, int]) -> str:
+    shown = ", ".join(f"{kind} {count}" for kind, count in list(types.items())[:MOST_TYPES_SHOWN])
+    return shown + (f", … ({len(types)} in all)" if len(types) > MOST_TYPES_SHOWN else "")
 
 
 def _seconds(value: float | None) -> str:

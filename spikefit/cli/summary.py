@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from spikefit.results import Result
 
 STRONGEST = 8
+MOST_NULLS = 12
+_SHARED_NULLS = {
+    "within": "within a type, small",
+    "between": "between types, small",
+    "rest": "small",
+    "all": "small, null of all pairs",
+}
 
 
 def echo_summary(fit: Result, folder: Path) -> None:
@@ -39,6 +46,7 @@ def echo_summary(fit: Result, folder: Path) -> None:
     n_edges, n_pairs = fit.metrics.get("n_edges"), fit.metrics.get("n_tested_pairs")
     if n_edges is not None and n_pairs:
         click.echo(edge_line(fit.metrics))
+        _echo_nulls(fit.metrics)
     if fit.metrics.get("hidden_choice"):
         click.echo(str(fit.metrics["hidden_choice"]))
     stable = stability_sentence(fit)
@@ -114,12 +122,51 @@ def edge_line(metrics: Mapping[str, Any]) -> str:
     inputs = f", {n_inputs} shared input{'s' if n_inputs > 1 else ''} taken off" if n_inputs else ""
     level, spread = _number(metrics, "n_edges_q_level"), _number(metrics, "null_spread")
     width = "" if spread is None else f" (null spread {spread:.2f}, 1 if the standard errors were right{inputs})"
+    if metrics.get("null_by_type"):
+        n_nulls = sum(row["fitted_to"] == "own" for row in metrics["null_by_type"])
+        alone = thousands(int(metrics["n_edges_one_null"]))
+        width = (
+            f" (nulls by {metrics['pair_types']}, {n_nulls} of their own{inputs}; one null for all would call {alone})"
+        )
     if metrics.get("n_surrogates"):
         width = f" (against {thousands(int(metrics['n_surrogates']))} surrogates, {metrics['significance']})"
     if metrics.get("tested_on"):
         width += f", tested on the {metrics['tested_on']}"
     called, pairs = thousands(int(metrics["n_edges"])), thousands(int(metrics["n_tested_pairs"]))
     return f"edges: {called} of {pairs} pairs of recorded units at q ≤ {level:g}{width}"
+
+
+def _echo_nulls(metrics: Mapping[str, Any]) -> None:
+    """What no edge looks like from each type to each other; types that share a null stand in one line."""
+    by_null: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in metrics.get("null_by_type") or ():
+        own = row["fitted_to"] == "own"
+        by_null.setdefault((row["pre_type"], row["post_type"]) if own else (row["fitted_to"],), []).append(row)
+    if not by_null:
+        return
+    lines = []
+    for key, rows in list(by_null.items())[:MOST_NULLS]:
+        null = rows[0]
+        several = (f"{len(rows)} pairs of types", _SHARED_NULLS.get(key[0], key[0]))
+        lines.append(
+            (
+                *(key if len(key) > 1 else several),
+                thousands(sum(int(row["n_pairs"]) for row in rows)),
+                f"{null['centre']:+.2f}",
+                f"{null['spread']:.2f}",
+                f"{null['shape']:g}",
+                thousands(sum(int(row["n_edges"]) for row in rows)),
+            )
+        )
+    click.echo("")
+    echo_table(
+        ("from", "to", "pairs", "centre", "spread", "tail", "edges"),
+        lines,
+        title="what no edge looks like, by type (spread 1 if the standard errors were right, tail 2 if it is normal):",
+        numbers=(2, 3, 4, 5, 6),
+    )
+    if len(by_null) > MOST_NULLS:
+        click.echo(f"… and {len(by_null) - MOST_NULLS} more (null_by_type in metrics.json)")
 
 
 def score_lines(metrics: Mapping[str, Any], n_hidden: int) -> list[str]:

@@ -121,6 +121,19 @@ def contradictions(config: Config) -> list[Contradiction]:
                 f"long_lags counts what the test null calls where nothing is, and significance is {config.fit.significance}",
             )
         )
+    if config.fit.pair_types != "none" and config.fit.significance != "null":
+        why = (
+            "nothing is tested"
+            if config.fit.significance == "none"
+            else "surrogates show for each pair by itself what no edge looks like"
+        )
+        found.append(
+            Contradiction(
+                ("pair_types", "significance"),
+                f"types of pairs ({config.fit.pair_types}) are for the test null, and significance is {config.fit.significance}: {why}; "
+                "take null, or pair_types none",
+            )
+        )
     held_back = config.fit.group_lasso != 0 or any(
         sign != "any" for name, sign in config.model.dale.items() if name != "hidden"
     )

@@ -221,6 +221,12 @@ class FitConfig(Section):
         description="How edges are tested: null reads from the pairs what no edge looks like; jitter, shift and trials refit, without hidden "
         "units, recordings whose spikes were moved.",
     )
+    pair_types: Annotated[str, Hint("none|COLUMN|CSV")] = Field(
+        default="none",
+        min_length=1,
+        description="Types of units (excitatory, inhibitory; areas; shanks): a unit column of the recording, or a table (unit_id,type) whose name "
+        "ends in .csv. The test null then reads from each ordered pair of types by itself what no edge looks like; none: from all pairs together.",
+    )
     surrogates: Annotated[int, Hint("N")] = Field(
         default=100, ge=20, le=100_000, description="Recordings with moved spikes that are refitted for such a test."
     )

@@ -22,6 +22,7 @@ class EdgeTest:
         ci_low, ci_high: interval of the coupling with what is no edge taken off; NaN where there is no test.
         metrics: figures for `metrics.json`.
         notes: what the reader must know, as sentences.
+        by_pair: figures of each pair for the diagnostics of a result, by name; (post, pre).
     """
 
     p_value: Array
@@ -30,6 +31,7 @@ class EdgeTest:
     ci_high: Array
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    by_pair: dict[str, Array] = field(default_factory=dict)
 
 
 def no_test(shape: tuple[int, ...], *notes: str) -> EdgeTest:

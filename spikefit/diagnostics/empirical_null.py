@@ -11,6 +11,7 @@ Source: Efron, "Large-scale simultaneous hypothesis testing: the choice of a nul
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,29 @@ class EmpiricalNull:
 
 def fit_null(statistic: Array) -> EmpiricalNull:
     """Fit the null to statistics most of which are null; (n,), finite."""
+    found = _fit_each_shape(statistic)
+    costs = [cost + (TAIL_COST_NATS if null.shape < 2 else 0.0) for cost, null in found]
+    return found[int(np.argmin(costs))][1]
+
+
+def fit_nulls(groups: Sequence[Array]) -> list[EmpiricalNull]:
+    """A null for each of several groups of statistics: centre and spread of its own, and one shape for all.
+
+    A hundred statistics do not show how heavy their tail is. So each group is first brought to centre 0 and spread 1, and the
+    shape is read from all of them together, as it would be from one null.
+
+    Args:
+        groups: each (n,), finite, most of them null.
+    """
+    fits = [_fit_each_shape(group) for group in groups]
+    normal = [found[0][1] for found in fits]
+    alike = [(group - null.centre) / max(null.spread, 1e-9) for group, null in zip(groups, normal, strict=True)]
+    shape = SHAPES.index(fit_null(np.concatenate(alike)).shape)
+    return [found[shape][1] for found in fits]
+
+
+def _fit_each_shape(statistic: Array) -> list[tuple[float, EmpiricalNull]]:
+    """For each of `SHAPES` the best law of that shape, behind its negative log likelihood."""
     from scipy.optimize import minimize
     from scipy.stats import gennorm
 
@@ -72,7 +96,7 @@ def fit_null(statistic: Array) -> EmpiricalNull:
     reach = float(np.quantile(np.abs(statistic - middle), CENTRAL_SHARE))
     central = statistic[np.abs(statistic - middle) <= reach]
     if reach == 0:
-        return EmpiricalNull(middle, 0.0, 2.0, statistic.size)
+        return [(0.0, EmpiricalNull(middle, 0.0, shape, statistic.size)) for shape in SHAPES]
 
     def cost(place: Array, shape: float) -> float:
         centre, scale = float(place[0]), math.exp(float(place[1]))
@@ -81,15 +105,13 @@ def fit_null(statistic: Array) -> EmpiricalNull:
         log_density = gennorm.logpdf((central - centre) / scale, shape) - math.log(scale)
         return float(central.size * math.log(max(inside, 1e-12)) - log_density.sum())
 
-    least, found = math.inf, EmpiricalNull(middle, reach, 2.0, statistic.size)
+    found = []
     for shape in SHAPES:
         one_sigma = float(gennorm.ppf(0.5 + WITHIN_ONE_SIGMA / 2, shape))
         start = float(np.quantile(np.abs(statistic - middle), WITHIN_ONE_SIGMA)) / one_sigma
         best = minimize(cost, [middle, math.log(max(start, 1e-9))], args=(shape,), method="Nelder-Mead")
-        value = float(best.fun) + (TAIL_COST_NATS if shape < 2 else 0.0)
-        if value < least:
-            spread = math.exp(float(best.x[1])) * one_sigma
-            least, found = value, EmpiricalNull(float(best.x[0]), spread, shape, statistic.size)
+        spread = math.exp(float(best.x[1])) * one_sigma
+        found.append((float(best.fun), EmpiricalNull(float(best.x[0]), spread, shape, statistic.size)))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,14 @@ WITHOUT_HIDDEN = "fit without hidden units"
 MOST_CONTROL_SHARE = 0.01  # of the pairs may be called at lags where there is nothing
 
 
-def judge(network: FittedNetwork, significance: str, *, level: float, bin_width_s: float) -> EdgeTest:
+def judge(
+    network: FittedNetwork,
+    significance: str,
+    *,
+    level: float,
+    bin_width_s: float,
+    types: Sequence[str] | None = None,
+) -> EdgeTest:
     """Test the pairs of recorded units of a fit.
 
     Args:
@@ -26,6 +34,7 @@ def judge(network: FittedNetwork, significance: str, *, level: float, bin_width_
         significance: as in the config.
         level: of the intervals.
         bin_width_s: of the fit.
+        types: of the recorded units, where each pair of types gets a null of its own.
 
     Returns:
         Matrices of the recorded units, (post, pre).
@@ -34,7 +43,7 @@ def judge(network: FittedNetwork, significance: str, *, level: float, bin_width_
     connectivity, std_error = network.coupling_filters.sum(axis=2)[:n, :n], network.std_error[:n, :n]
     if significance == "none":
         return no_test((n, n))
-    test = _judge(network, connectivity, std_error, level)
+    test = _judge(network, connectivity, std_error, level, types)
     if network.n_hidden and significance != "null":
         test = _noted(
             test,
@@ -48,11 +57,13 @@ def judge(network: FittedNetwork, significance: str, *, level: float, bin_width_
             test,
             f"couplings at long lags are judged by the pairs themselves, and fewer than {FEWEST_UNITS} units have too few",
         )
-    called = judge_edges(control.connectivity, control.std_error, level=level)
+    called = judge_edges(control.connectivity, control.std_error, level=level, types=types)
     return _with_control(test, called, control.first_lag * bin_width_s, control.last_lag * bin_width_s)
 
 
-def _judge(network: FittedNetwork, connectivity: Array, std_error: Array, level: float) -> EdgeTest:
+def _judge(
+    network: FittedNetwork, connectivity: Array, std_error: Array, level: float, types: Sequence[str] | None
+) -> EdgeTest:
     surrogates = network.surrogates
     if surrogates is not None:
         test = judge_by_surrogates(connectivity, std_error, surrogates.z, surrogates.kind, level=level)
@@ -63,7 +74,7 @@ def _judge(network: FittedNetwork, connectivity: Array, std_error: Array, level:
             )
         return test
     if not np.isfinite(std_error).any():
-        return no_test(connectivity.shape) if network.plain is None else _by_the_plain_fit(network.plain, level)
+        return no_test(connectivity.shape) if network.plain is None else _by_the_plain_fit(network.plain, level, types)
     n_pairs = int(z_scores(connectivity, std_error)[1].sum())
     if network.surrogates_refused is not None and n_pairs < FEWEST_PAIRS:
         return no_test(
@@ -71,12 +82,12 @@ def _judge(network: FittedNetwork, connectivity: Array, std_error: Array, level:
             f"{n_pairs} pairs of recorded units are too few to show what no edge looks like, and surrogates are no help "
             f"({network.surrogates_refused}): there are no p- and q-values",
         )
-    return judge_edges(connectivity, std_error, level=level, correlation=network.coupling_correlation)
+    return judge_edges(connectivity, std_error, level=level, correlation=network.coupling_correlation, types=types)
 
 
-def _by_the_plain_fit(plain: PlainCouplings, level: float) -> EdgeTest:
+def _by_the_plain_fit(plain: PlainCouplings, level: float, types: Sequence[str] | None) -> EdgeTest:
     """P and q of a fit without hidden units; its intervals are of other couplings than those that are reported."""
-    test = judge_edges(plain.connectivity, plain.std_error, level=level, correlation=plain.correlation)
+    test = judge_edges(plain.connectivity, plain.std_error, level=level, correlation=plain.correlation, types=types)
     unknown = np.full(test.q_value.shape, np.nan)
     test = dataclasses.replace(
         test, ci_low=unknown, ci_high=unknown, metrics=test.metrics | {"tested_on": WITHOUT_HIDDEN}

@@ -204,8 +204,8 @@ def _settings(fit: Result) -> Config:
             f"{fit.name}: nothing can be simulated from this result (it needs two units, finite couplings, the settings and the length).",
             hint="pass a folder that spikefit infer left",
         )
-    # What was known of single pairs is not known of another network's.
-    config = Config.model_validate(dict(fit.config)).replace(pair_mask=None, dale={})
+    # What was known of single pairs is not known of another network's, and its units have no types.
+    config = Config.model_validate(dict(fit.config)).replace(pair_mask=None, dale={}, pair_types="none")
     check_hidden(config, fit.unit_id[: fit.n_visible])
     return config
 

@@ -12,7 +12,17 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from spikefit.report import candidates, couplings, covariates, fitting, goodness, identifiability, predictive, record
+from spikefit.report import (
+    candidates,
+    couplings,
+    covariates,
+    fitting,
+    goodness,
+    identifiability,
+    nulls,
+    predictive,
+    record,
+)
 from spikefit.report.summary import sentences
 from spikefit.results import Result
 
@@ -53,6 +63,7 @@ _PARTS: tuple[tuple[str, str, Callable[[Result, Edges], Markup | None]], ...] = 
     ("matrix", "Connectivity", couplings.matrix),
     ("network", "Graph of significant edges", couplings.network),
     ("edges", "Strongest couplings", couplings.strongest),
+    ("nulls", "What no edge looks like, by type", nulls.nulls),
     ("identifiability", "What could fake an edge", identifiability.identifiability),
     ("filters", "Coupling filters", couplings.filters),
     ("covariates", "Covariates", covariates.covariates),

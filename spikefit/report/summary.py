@@ -152,12 +152,27 @@ def _null(result: Result) -> Markup:
         " What no edge looks like was read from the pairs themselves: couplings scatter {} times as widely as their "
         "standard errors say (1 if those were right)"
     ).format(number(float(spread)))
+    text += _by_type(result)
     if not n_inputs:
         return text + ", and nothing that many units share explains them."
     inputs = Markup(
         "; {} that many units share explain{} part of it and {} taken off before edges were called."
     ).format(_count(int(n_inputs), "input"), "s" if n_inputs == 1 else "", "was" if n_inputs == 1 else "were")
     return text + inputs
+
+
+def _by_type(result: Result) -> Markup:
+    """In between, where pairs of types have nulls of their own: how differently they scatter."""
+    rows = [row for row in result.metrics.get("null_by_type") or () if isinstance(row, dict)]
+    if not rows:
+        return Markup("")
+    by_spread = sorted(rows, key=lambda row: float(row["spread"]))
+    least, most = by_spread[0], by_spread[-1]
+    return Markup("; by pairs of types ({}), from {} times ({} → {}) to {} times ({} → {})").format(
+        str(result.metrics.get("pair_types")),
+        number(float(least["spread"])), least["pre_type"], least["post_type"],
+        number(float(most["spread"])), most["pre_type"], most["post_type"],
+    )  # fmt: skip
 
 
 def _doubt(result: Result) -> Markup:

@@ -32,8 +32,11 @@ EDGE_COLUMNS = (
 # How well the data hold a coupling, and whether it hangs on where the fit started.
 HOW_SURE = ("curvature", "variance_inflation", "restart_sd", "restart_agreement")
 
+# The null that a pair was held against, where pairs of types have nulls of their own.
+NULL_BY_PAIR = ("null_centre", "null_spread")
+
 # Further columns, behind those, where the result holds the figure for its visible pairs.
-PAIR_DIAGNOSTICS = ("n_spike_pairs", "correlogram_z", "shared_z", "h0_weight", *HOW_SURE)
+PAIR_DIAGNOSTICS = ("n_spike_pairs", "correlogram_z", "shared_z", *NULL_BY_PAIR, "h0_weight", *HOW_SURE)
 
 
 def edge_table(result: Result) -> NDArray[np.void]:

@@ -107,6 +107,40 @@ METRICS_SCHEMA: dict[str, Any] = {
             "share of pairs that do not look like no edge, where that was fitted because they are many"
         ),
         "null_shape": _number("its shape: 2 for a normal law, less for heavier tails"),
+        "pair_types": {
+            "type": "string",
+            "description": "where pairs of types were tested apart: the unit column or table that the types come from; null_centre, null_spread "
+            "and null_shape are then of one null for all pairs, for comparison",
+        },
+        "n_edges_one_null": _count(
+            "where pairs of types were tested apart: edges that one null for all pairs would call"
+        ),
+        "null_by_type": {
+            "type": "array",
+            "description": "one entry for each ordered pair of types, the largest first: what no edge looks like among their pairs",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pre_type": {"type": "string", "description": "type of the senders"},
+                    "post_type": {"type": "string", "description": "type of the receivers"},
+                    "n_pairs": _count("tested pairs of such units"),
+                    "fitted_to": {
+                        "enum": ["own", "within", "between", "rest", "all"],
+                        "description": "these pairs alone (own); where they are too few, all such small groups within a type (within), between types "
+                        "(between), both together (rest), or all pairs (all)",
+                    },
+                    "n_fitted": _count("pairs that the null was fitted to"),
+                    "centre": _number("in standard errors"),
+                    "spread": _number("in standard errors; it counts as 1 where it is less"),
+                    "shape": _number("2 for a normal law, less for heavier tails; read from all groups together"),
+                    "share_edges": _number(
+                        "share of edges among them, where they are so many that both were fitted together"
+                    ),
+                    "n_edges": _count("of the pairs, called edges"),
+                },
+                "required": ["pre_type", "post_type", "n_pairs", "fitted_to", "centre", "spread", "shape", "n_edges"],
+            },
+        },
         "ridge": _number("strength of the ridge penalty on couplings"),
         "learning_rate": _number("largest step of the optimiser, with hidden units"),
         "learning_rate_turning": {
@@ -224,6 +258,10 @@ PROVENANCE_SCHEMA: dict[str, Any] = {
         "pair_mask_file": {
             "type": "object",
             "description": "path, size and SHA-256 of the table of pairs that were known beforehand",
+        },
+        "pair_types_file": {
+            "type": "object",
+            "description": "path, size and SHA-256 of the table of types of units",
         },
         "session": {
             "type": "object",

@@ -109,6 +109,19 @@ ABOUT: dict[str, About] = {
         "1",
         "what was taken off connectivity over std_error as shared input before the test; NaN without a test; visible units",
     ),
+    "diagnostics/tested_z": About(
+        PAIR,
+        "1",
+        "what was held against the null: connectivity over std_error with shared inputs taken off; NaN without a test; visible units",
+    ),
+    "diagnostics/null_centre": About(
+        PAIR,
+        "1",
+        "centre of what no edge looks like among pairs of these types, in standard errors, shared inputs off; NaN without a test; visible units",
+    ),
+    "diagnostics/null_spread": About(
+        PAIR, "1", "its spread, in standard errors; it counts as 1 where it is less; NaN without a test; visible units"
+    ),
     "diagnostics/h0_weight": About(
         PAIR, "drive per spike", "connectivity in the fit without hidden units, from the training bins; visible units"
     ),
