@@ -108,6 +108,15 @@ METRICS_SCHEMA: dict[str, Any] = {
         "null_shape": _number("its shape: 2 for a normal law, less for heavier tails"),
         "ridge": _number("strength of the ridge penalty on couplings"),
         "learning_rate": _number("largest step of the optimiser, with hidden units"),
+        "compiled": {
+            "type": "boolean",
+            "description": "where compiling was asked for: whether hidden units were trained with compiled arithmetic to the end",
+        },
+        "compile_s": _number("time that compiling took, seconds"),
+        "compile_fault": {
+            "type": ["string", "null"],
+            "description": "why compiling was given up, and the fit went on without; null where it was not",
+        },
         "learning_rate_turning": {
             "type": "array",
             "description": "where a trial found the learning rate: the rate of each restart beyond which the bound stopped rising",
