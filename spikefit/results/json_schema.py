@@ -176,7 +176,12 @@ METRICS_SCHEMA: dict[str, Any] = {
         "cross_validation": {
             "type": "object",
             "description": "folds of the training bins by which the number of hidden units was chosen",
-            "properties": {"folds": _count("folds"), "blocks": _count("blocks in all"), "bins": _count("scored bins")},
+            "properties": {
+                "folds": _count("folds"),
+                "blocks": _count("blocks in all"),
+                "bins": _count("scored bins"),
+                "fold_bins": {"type": "array", "items": _count("scored bins of each fold")},
+            },
         },
         "candidates": {
             "type": "array",
@@ -189,6 +194,10 @@ METRICS_SCHEMA: dict[str, Any] = {
                     "heldout_gain_nats_per_bin": _number("above no hidden units, nats per bin"),
                     "heldout_iwae_gain_nats_per_bin": _number("the same by the importance-weighted bound"),
                     "cv_gain_nats_per_bin": _number("the same in the folds of the training bins"),
+                    "cv_fold_nats_per_bin": {
+                        "type": "array",
+                        "items": _number("score in each fold, factorials of the counts left out, nats per bin"),
+                    },
                 },
                 "required": ["n_hidden"],
             },
