@@ -14,7 +14,7 @@ from spikefit.provenance import covariate_files, input_record, tables_of_units
 from spikefit.spikes import SpikeTrains
 
 # Settings that change how a run is carried out, not what it finds.
-_OF_THE_RUN = {"device", "threads", "memory_limit", "checkpoint_every", "figures", "strict", "log_json"}
+_OF_THE_RUN = {"device", "threads", "memory_limit", "compile", "checkpoint_every", "figures", "strict", "log_json"}
 
 
 def finished_before(folder: Path, recording: str | Path | SpikeTrains, config: Config) -> Fit | None:

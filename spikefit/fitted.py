@@ -426,6 +426,7 @@ def fit_settings(config: Config) -> FitSettings:
         long_lags=config.fit.long_lags == "on",
         workers=config.run.threads,
         pair_rules=() if config.model.pair_mask is None else read_pair_rules(config.model.pair_mask),
+        compiles=config.run.compile,
         memory_limit=None if config.run.memory_limit is None else memory_bytes(config.run.memory_limit),
     )
 

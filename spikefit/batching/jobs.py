@@ -18,7 +18,7 @@ from spikefit.config.keys import write_value
 from spikefit.errors import ConfigError, UsageError
 
 # What changes where and how a fit is computed, and nothing of what is fitted.
-_RUN_ONLY = ("device", "threads", "memory_limit", "checkpoint_every", "strict", "figures", "log_json")
+_RUN_ONLY = ("device", "threads", "memory_limit", "compile", "checkpoint_every", "strict", "figures", "log_json")
 # Names in the folder of a batch that are not results.
 RESERVED = ("summary.csv", "summary.html", "events.jsonl")
 

@@ -389,6 +389,13 @@ FLAGS = (
     ),
     Flag(
         section="run",
+        name="compile",
+        help="Compile the arithmetic of the training of hidden units with torch.compile; the answer moves by roundings only, and without hidden units it changes nothing.",
+        default_text="false",
+        is_switch=True,
+    ),
+    Flag(
+        section="run",
         name="checkpoint_every",
         help="Time between checkpoints.",
         metavar="TIME",

@@ -260,6 +260,11 @@ class RunConfig(Section):
         default=None,
         description="Most memory that the arrays of a fit may take (8GB), on the GPU where it runs on one; three quarters of what is free where not given.",
     )
+    compile: bool = Field(
+        default=False,
+        description="Compile the arithmetic of the training of hidden units with torch.compile; the answer moves by roundings only, and "
+        "without hidden units it changes nothing.",
+    )
     checkpoint_every: Duration = Field(default=60.0, description="Time between checkpoints.")
     figures: FigureFormats = Field(
         default=("png",), description="Formats of the figures: some of png, svg and pdf with commas between, or none."

@@ -28,6 +28,7 @@ def choice_metrics(candidates: Candidates, chosen: int) -> dict[str, Any]:
     cross = candidates.cross
     if cross is not None:
         out["cross_validation"] = {"folds": cross.n_folds, "blocks": len(cross.n_bins), "bins": int(cross.n_bins.sum())}
+        out["cross_validation"]["fold_bins"] = cross.fold_bins
     if candidates.problem.settings.hidden_auto:
         out |= {"hidden_auto": True, "n_shared_inputs_train": candidates.n_shared}
         out["hidden_bar_nats_per_bin"] = candidates.hidden_bar
@@ -37,9 +38,9 @@ def choice_metrics(candidates: Candidates, chosen: int) -> dict[str, Any]:
     return out
 
 
-def further_scores(candidates: Candidates) -> dict[int, dict[str, float]]:
+def further_scores(candidates: Candidates) -> dict[int, dict[str, Any]]:
     """What stands beside the evidence lower bound in the row of each candidate, by its number of hidden units."""
-    rows: dict[int, dict[str, float]] = {}
+    rows: dict[int, dict[str, Any]] = {}
     for n_hidden in candidates.nats:
         rows[n_hidden] = {}
         if n_hidden in candidates.iwae:
@@ -47,6 +48,7 @@ def further_scores(candidates: Candidates) -> dict[int, dict[str, float]]:
             rows[n_hidden] |= _named("heldout_iwae_gain_nats_per_bin", gain)
         if candidates.cross is not None:
             rows[n_hidden] |= _named("cv_gain_nats_per_bin", candidates.cross.gain(n_hidden))
+            rows[n_hidden]["cv_fold_nats_per_bin"] = candidates.cross.fold_nats_per_bin(n_hidden)
     return rows
 
 

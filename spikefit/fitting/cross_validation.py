@@ -8,7 +8,7 @@ units and importance-weighted bounds with them; those of all folds stand side by
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,7 @@ class CrossValidation:
         n_bins: scored bins of each block.
         bar: nats that H = 0 is given in each block where the number of hidden units was left to spikefit.
         models: the folds' fits with hidden units, by their number.
+        fold: which fold each block belongs to, counted from 0; (block,).
     """
 
     n_folds: int
@@ -46,6 +47,17 @@ class CrossValidation:
     n_bins: Tensor
     bar: Tensor
     models: dict[int, list[POGLMNetwork]]
+    fold: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    @property
+    def fold_bins(self) -> list[int]:
+        """Scored bins of each fold."""
+        return [int(self.n_bins[torch.from_numpy(self.fold == k)].sum()) for k in range(self.n_folds)]
+
+    def fold_nats_per_bin(self, n_hidden: int) -> list[float]:
+        """Score of a candidate in each fold, nats per bin, factorials of the counts left out."""
+        own = (torch.from_numpy(self.fold == k) for k in range(self.n_folds))
+        return [(self.nats[n_hidden][blocks].sum() / self.n_bins[blocks].sum()).item() for blocks in own]
 
     def gain(self, n_hidden: int) -> Score:
         """Score over no hidden units in nats per bin, its error paired over the blocks of all folds."""
@@ -81,6 +93,7 @@ def cross_validate(problem: Problem, hidden: tuple[int, ...], hooks: Hooks) -> C
         n_bins=torch.cat([one.n_bins for one in found]),
         bar=torch.cat([one.bar for one in found]),
         models={h: [one.models[h] for one in found] for h in numbers},
+        fold=np.repeat(np.arange(len(folds)), [len(one.n_bins) for one in found]),
     )
 
 

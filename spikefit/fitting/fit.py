@@ -13,6 +13,7 @@ import torch
 
 from spikefit.fitting.candidates import Candidates, fit_candidates
 from spikefit.fitting.choice import choice_metrics, further_scores
+from spikefit.fitting.compiling import compile_metrics, compile_notes
 from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.expected import judged_bins
 from spikefit.fitting.how_many import CountShared
@@ -61,6 +62,7 @@ def fit_network(
     if ridge_path:
         metrics["ridge_path"] = [score._asdict() for score in ridge_path]
     metrics |= known
+    metrics |= compile_metrics(problem.kernels)
     metrics["h0_common_drive"] = problem.common_drive is not None
     metrics |= choice_metrics(candidates, chosen)
     for row in metrics.get("candidates", ()):
@@ -78,6 +80,7 @@ def fit_network(
             folds,
         )
         network = dataclasses.replace(network, notes=network.notes + data_notes(problem, candidates.plain[0]))
+    network = dataclasses.replace(network, notes=network.notes + compile_notes(problem.kernels))
     scored = candidates.trained[chosen].scored if chosen else candidates.observed
     if chosen:
         weight, curvature, inflation = candidates.plain_couplings()

@@ -21,8 +21,10 @@ from spikefit.fitting.shrinking import adam_steps, shrink_groups
 from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
 from spikefit.models.hidden_draws import EstimatorDraws
+from spikefit.models.kernels import Kernels
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.models.window_draws import WindowDraws, window_seed
+from spikefit.prob.estimators import PathwiseDraws
 from spikefit.prob.protocol import Draws, Estimator
 
 MOST_STEPS = 64  # an epoch is one pass, or this many steps where a pass would take more
@@ -47,6 +49,7 @@ class LoopSettings:
         part_windows: windows computed at a time; their gradients add up to that of the step.
         hidden_sign: held for what hidden units do to others: `any`, `excitatory` or `inhibitory`.
         structure: what is held of the couplings between recorded units; None where nothing is.
+        kernels: to compile the arithmetic of a step; None to run it as it is written.
     """
 
     learning_rate: float
@@ -56,6 +59,7 @@ class LoopSettings:
     part_windows: int = 8
     hidden_sign: str = "any"
     structure: Structure | None = None
+    kernels: Kernels | None = None
 
 
 class Diverged(Exception):
@@ -66,9 +70,17 @@ class _GuardedDraws(EstimatorDraws):
     """Estimators refuse what is no rate; here it is the sign that a step went wrong."""
 
     def draw(self, rate: Tensor, n_draws: int) -> Draws:
-        if not bool((rate <= 1e9).all()):
-            raise Diverged
+        _check(rate)
         return super().draw(rate, n_draws)
+
+    def from_noise(self, rate: Tensor, noise: Tensor) -> PathwiseDraws:
+        _check(rate)
+        return super().from_noise(rate, noise)
+
+
+def _check(rate: Tensor) -> None:
+    if not bool((rate <= 1e9).all()):
+        raise Diverged
 
 
 class Loop:
@@ -195,7 +207,8 @@ class Loop:
         total = self.model.baseline.new_zeros(self.model.n_restarts)
         for part in which.split(part_windows) if len(which) else ():
             try:
-                bound = elbo(self.model, self.windows.batch(part), WindowDraws(self._draws, _seeds(seed, part)))
+                draws = WindowDraws(self._draws, _seeds(seed, part))
+                bound = elbo(self.model, self.windows.batch(part), draws, self.settings.kernels)
             except Diverged:  # the other processes must hear of it
                 return total.fill_(torch.nan)
             by_restart = bound.total.mean(0).sum(0)
@@ -205,7 +218,14 @@ class Loop:
         return total
 
     def _draws(self, generator: torch.Generator) -> EstimatorDraws:
-        return _GuardedDraws(self.estimator, self.model.family, self.settings.n_draws, generator, self.model.max_count)
+        return _GuardedDraws(
+            self.estimator,
+            self.model.family,
+            self.settings.n_draws,
+            generator,
+            self.model.max_count,
+            self.settings.kernels,
+        )
 
     @torch.no_grad()
     def _hold_signs(self) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from spikefit.fitting.windows import WindowBatch
 from spikefit.models.hidden_draws import DrawHidden, HardDraws
 from spikefit.models.hidden_drive import units_apart
+from spikefit.models.kernels import Kernels
 from spikefit.models.likelihood import hidden_divergence, log_likelihood
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.models.spike_effect import effect_of_one_more
@@ -41,7 +42,9 @@ class WindowElbo:
         return self.visible - self.divergence.sum(-1)
 
 
-def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> WindowElbo:
+def elbo(
+    model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden, kernels: Kernels | None = None
+) -> WindowElbo:
     """The bound on each window, one value per draw.
 
     Args:
@@ -49,6 +52,7 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
         batch: windows with `model.context` around their cores.
         draw_hidden: turns the hidden counts' rates (window, restart, hidden, bin) into draws of them; a posterior that
             reads its own spikes needs one that can draw in turn.
+        kernels: to compile the arithmetic; None to run it as it is written.
     """
     before, after = model.context
     n_lags, n_visible = model.n_lags, model.n_visible
@@ -62,7 +66,9 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
     observed = counts[..., before:core_end]
     spikes = batch.spikes_between(before, core_end)
     scored = batch.scored_counts
-    visible = log_likelihood(of_visible, observed, scored, model.link, model.dispersion, spikes=spikes).sum(-1)
+    visible = log_likelihood(
+        of_visible, observed, scored, model.link, model.dispersion, spikes=spikes, kernels=kernels
+    ).sum(-1)
     divergence = hidden_divergence(
         log_rate[..., n_lags:],
         of_hidden,
@@ -70,6 +76,7 @@ def elbo(model: POGLMNetwork, batch: WindowBatch, draw_hidden: DrawHidden) -> Wi
         link=model.link,
         family=model.family,
         max_count=model.max_count,
+        kernels=kernels,
     )
     total = visible - divergence.sum(-1)
     effect = None

@@ -29,6 +29,7 @@ from spikefit.models.basis import Basis, make_basis
 from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
 from spikefit.models.depth import windows_context
+from spikefit.models.kernels import Kernels
 from spikefit.models.negative_binomial import Moments
 from spikefit.models.own_history import SAME, joined_basis
 from spikefit.pair_rules import PairRule, matching
@@ -44,6 +45,7 @@ NOT_IDENTITY = {  # settings that a checkpoint does not depend on
     "hidden",
     "hidden_auto",
     "memory_limit",
+    "compiles",  # roundings alone, so that a run may be resumed either way
     "folds",
     "surrogates",
     "n_surrogates",
@@ -63,7 +65,7 @@ class FitSettings:
     fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
     where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
     (None: all cores). `memory_limit` is in bytes, None where it shall follow from what is free; it
-    changes no number.
+    changes no number. `compiles` asks for `torch.compile` where hidden units are trained.
     """
 
     hidden: tuple[int, ...]
@@ -100,6 +102,7 @@ class FitSettings:
     self_functions: int = 4
     self_window_s: float | None = None
     memory_limit: int | None = None
+    compiles: bool = False
     max_count: int = 1
 
 
@@ -153,6 +156,7 @@ class Problem:
         covariate_rows: weighted sums of the columns' weights whose errors are wanted, (row, column); None where the fit has none.
         structure: what is known of the couplings beforehand; None where nothing is.
         lost: bins in which single units were not observed; None where there are none. `counts` are zero there.
+        kernels: to compile the arithmetic of training hidden units; None to run it as it is written.
     """
 
     counts: Tensor
@@ -171,6 +175,7 @@ class Problem:
     covariates: Tensor | None = None
     covariate_rows: Tensor | None = None
     lost: LostBins | None = None
+    kernels: Kernels | None = None
 
     @functools.cached_property
     def constant_dispersion(self) -> Tensor | None:
@@ -298,6 +303,7 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         covariate_rows=None if counts.covariates is None else torch.from_numpy(counts.covariates.rows),
         structure=_structure(settings, counts.unit_ids, device),
         lost=lost,
+        kernels=Kernels() if settings.compiles else None,
     )
 
 

@@ -80,6 +80,7 @@ def train_candidate(
             part_windows=problem.memory.part_windows,
             hidden_sign=settings.hidden_sign,
             structure=problem.structure,
+            kernels=problem.kernels,
         ),
         max_epochs=settings.max_epochs,
         polish=polish,

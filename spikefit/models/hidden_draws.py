@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from spikefit.models.kernels import Kernels
+from spikefit.models.soft_draws import soft_counts
 from spikefit.prob.chain import ChainEstimator, chain_log_prob, sample_chain
 from spikefit.prob.estimators import PathwiseDraws, ScoreDraws
 from spikefit.prob.poisson import poisson_log_prob, sample_poisson
@@ -99,6 +101,7 @@ class EstimatorDraws:
         n_draws: draws of every count.
         generator: source of the draws, on the device of the rates.
         max_count: most spikes of a categorical count.
+        kernels: to compile the arithmetic of draws whose noise does not depend on the rates; None to run it as it is written.
     """
 
     estimator: Estimator
@@ -106,6 +109,7 @@ class EstimatorDraws:
     n_draws: int
     generator: torch.Generator
     max_count: int = 1
+    kernels: Kernels | None = None
 
     def __call__(self, rate: Tensor) -> Draws:
         return self.draw(rate, self.n_draws)
@@ -113,6 +117,22 @@ class EstimatorDraws:
     def draw(self, rate: Tensor, n_draws: int) -> Draws:
         """So many draws of every rate."""
         return self.estimator.draw(rate, n_draws=n_draws, generator=self.generator)
+
+    @property
+    def in_one_pass(self) -> bool:
+        """Whether many windows' draws, each with its own noise, are made together, by `from_noise`."""
+        return self.kernels is not None and is_relaxed(self)
+
+    def noise(self, rate: Tensor) -> Tensor:
+        """What is random about the draws of every rate, (draw, *shape); of those that are made in one pass."""
+        assert is_relaxed(self)
+        return self.estimator.noise(rate.new_empty(self.n_draws, *rate.shape), self.generator)
+
+    def from_noise(self, rate: Tensor, noise: Tensor) -> PathwiseDraws:
+        """The draws that `draw` would make of that noise."""
+        assert is_relaxed(self)
+        assert self.kernels is not None
+        return PathwiseDraws(soft_counts(self.estimator, rate, noise, self.kernels))
 
     def turns(self, like: Tensor, *, with_slopes: bool) -> Turns:
         if self.estimator.whole_counts:
@@ -164,6 +184,8 @@ class RelaxedDraws(Protocol):
     def n_draws(self) -> int: ...
     @property
     def generator(self) -> torch.Generator: ...
+    @property
+    def kernels(self) -> Kernels | None: ...
     def turns(self, like: Tensor, *, with_slopes: bool) -> Turns: ...
 
 

@@ -24,6 +24,8 @@ def softplus(drive: Tensor) -> tuple[Tensor, Tensor]:
     """log(1 + e^drive) and its derivative, of the shape of `drive`."""
     held = drive.detach().clamp(SMALLEST_EXPONENT, LARGEST_EXPONENT)
     value = held.exp().log1p_()
+    if torch.compiler.is_compiling():  # one loop anyway, whatever the order of the axes
+        return torch.maximum(value, drive.detach()), held.sigmoid()
     # Written over what is there: fresh memory of this size costs more than the sums themselves.
     torch.maximum(value, drive.detach(), out=value)  # above the clamp softplus is the identity
     return value, held.sigmoid_()

@@ -58,6 +58,11 @@ class WindowDraws:
         """Draws of every count of `rate`, (window, restart, hidden, bin)."""
         if len(self.seeds) != len(rate):
             raise ValueError(f"{len(self.seeds)} seeds for {len(rate)} windows")
+        first = self._of(0, rate.device)
+        if isinstance(first, EstimatorDraws) and first.in_one_pass:
+            own = (self._of(k, rate.device) for k in range(len(rate)))
+            noise = [draws.noise(rate[k : k + 1]) for k, draws in enumerate(own) if isinstance(draws, EstimatorDraws)]
+            return first.from_noise(rate, torch.cat(noise, dim=1))
         return _Joined([self._of(k, rate.device)(rate[k : k + 1]) for k in range(len(rate))])
 
     def turns(self, like: Tensor, *, with_slopes: bool) -> Turns:

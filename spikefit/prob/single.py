@@ -28,7 +28,17 @@ SMALLEST_RATE = 1e-7  # below this a bin is empty in any practical number of dra
 
 def occupancy(expected_count: Tensor) -> Tensor:
     """Probability of at least one arrival, 1 − e^(−λ), to full precision for small λ."""
+    if torch.compiler.is_compiling():
+        return _without_expm1(expected_count)
     return -torch.expm1(-expected_count)
+
+
+def _without_expm1(expected_count: Tensor) -> Tensor:
+    """The same for code that is compiled: on a CPU its expm1 is e^x − 1, which has no digit left where λ is small."""
+    series = torch.ones_like(expected_count)
+    for k in range(9, 1, -1):
+        series = 1 - expected_count * series / k  # λ · series ends as λ − λ²/2! + λ³/3! − …
+    return torch.where(expected_count < 0.5, expected_count * series, 1 - torch.exp(-expected_count))
 
 
 def sample_occupancy(expected_count: Tensor, generator: torch.Generator | None = None) -> Tensor:

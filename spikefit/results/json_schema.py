@@ -143,6 +143,15 @@ METRICS_SCHEMA: dict[str, Any] = {
         },
         "ridge": _number("strength of the ridge penalty on couplings"),
         "learning_rate": _number("largest step of the optimiser, with hidden units"),
+        "compiled": {
+            "type": "boolean",
+            "description": "where compiling was asked for: whether hidden units were trained with compiled arithmetic to the end",
+        },
+        "compile_s": _number("time that compiling took, seconds"),
+        "compile_fault": {
+            "type": ["string", "null"],
+            "description": "why compiling was given up, and the fit went on without; null where it was not",
+        },
         "learning_rate_turning": {
             "type": "array",
             "description": "where a trial found the learning rate: the rate of each restart beyond which the bound stopped rising",
@@ -202,7 +211,12 @@ METRICS_SCHEMA: dict[str, Any] = {
         "cross_validation": {
             "type": "object",
             "description": "folds of the training bins by which the number of hidden units was chosen",
-            "properties": {"folds": _count("folds"), "blocks": _count("blocks in all"), "bins": _count("scored bins")},
+            "properties": {
+                "folds": _count("folds"),
+                "blocks": _count("blocks in all"),
+                "bins": _count("scored bins"),
+                "fold_bins": {"type": "array", "items": _count("scored bins of each fold")},
+            },
         },
         "candidates": {
             "type": "array",
@@ -215,6 +229,10 @@ METRICS_SCHEMA: dict[str, Any] = {
                     "heldout_gain_nats_per_bin": _number("above no hidden units, nats per bin"),
                     "heldout_iwae_gain_nats_per_bin": _number("the same by the importance-weighted bound"),
                     "cv_gain_nats_per_bin": _number("the same in the folds of the training bins"),
+                    "cv_fold_nats_per_bin": {
+                        "type": "array",
+                        "items": _number("score in each fold, factorials of the counts left out, nats per bin"),
+                    },
                 },
                 "required": ["n_hidden"],
             },

@@ -50,6 +50,13 @@ def test_without_hidden_units_a_fold_scores_the_glm_of_the_other_bins(
     # Every block was set aside once; between our own cuts a window is purged.
     assert 0 <= problem.split.n_train - int(found.n_bins.sum()) <= 6 * len(problem.basis)
     assert found.models == {}
+    # Fold by fold: the scores of its own blocks, and of no other's.
+    by_fold = [nats.sum().item() for nats in expected]
+    assert sum(found.fold_bins) == int(found.n_bins.sum())
+    scores = np.array(found.fold_nats_per_bin(0))
+    np.testing.assert_allclose(scores * found.fold_bins, by_fold, rtol=1e-6)
+    with pytest.raises(AssertionError):  # the folds in another order
+        np.testing.assert_allclose(np.roll(scores, 1) * found.fold_bins, by_fold, rtol=1e-6)
 
 
 def test_a_fold_does_not_see_what_it_scores(small_counts: Counts, tiny_settings: Settings) -> None:
@@ -80,6 +87,11 @@ def test_folds_are_told_and_their_units_count_for_stability(whole: FittedNetwork
     assert whole.metrics["cross_validation"]["folds"] == 2
     rows = {row["n_hidden"]: row for row in whole.metrics["candidates"]}
     assert rows[0]["cv_gain_nats_per_bin"] == 0
+    bins = np.array(whole.metrics["cross_validation"]["fold_bins"])
+    by_fold = [np.array(rows[h]["cv_fold_nats_per_bin"]) for h in (0, 1)]
+    assert bins.size == by_fold[0].size == by_fold[1].size == 2
+    gained = float((by_fold[1] - by_fold[0]) @ bins / bins.sum())
+    np.testing.assert_allclose(gained, rows[1]["cv_gain_nats_per_bin"], rtol=1e-9)
     gain, error = rows[1]["cv_gain_nats_per_bin"], rows[1]["cv_gain_nats_per_bin_se"]
     # One standard error below the best the simpler one is kept.
     assert whole.n_hidden == (1 if gain > error else 0)
