@@ -31,6 +31,7 @@ from spikefit.fitting.memory import FitSize, plan_memory
 from spikefit.fitting.problem import CORE_BINS, batch_windows
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
+from spikefit.models.long_sums import sum_over_bins
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.prob.single import single_spike_estimator
 
@@ -153,7 +154,7 @@ def one_length(seconds: float) -> None:
     for part in torch.arange(len(loop.windows)).split(loop.settings.batch_windows):
         loop.add_gradients(part, 1)
     poglm_s = time.process_time() - began
-    size = FitSize(20, n_bins, int(counts.sum()), 1, 5, 20, 0)
+    size = FitSize(20, n_bins, int(sum_over_bins(counts, 0, n_bins).sum()), 1, 5, 20, 0)
     plan = plan_memory(size, 512 << 20)
     ranges = np.array([[20, n_bins]])
     design = Design(counts, ranges, loop.model.basis, cache_bytes=plan.cache_bytes, block_bins=plan.block_bins)

@@ -23,6 +23,7 @@ from spikefit.fitting.lost import LostBins
 from spikefit.fitting.memory import halving
 from spikefit.fitting.processes import own_ranges, place
 from spikefit.models.coupling import history_features
+from spikefit.models.long_sums import sum_over_bins
 from spikefit.models.products import Bands, DenseProducts, Products, SpikeProducts, by_spikes
 from spikefit.models.spike_gram import spike_gram
 
@@ -82,9 +83,8 @@ class Design:
         self.n_coupling_functions = basis.shape[1] if n_coupling_functions is None else n_coupling_functions
         self.n_bins = int(np.diff(ranges, axis=1).sum()) if len(ranges) else 0
         self._bands: Bands | None = None
-        spikes_per_bin = sum(int(counts[:, a:b].sum(dtype=torch.int64)) for a, b in ranges.tolist()) / max(
-            1, self.n_bins
-        )
+        n_spikes = sum(int(sum_over_bins(counts, start, stop).sum()) for start, stop in ranges.tolist())
+        spikes_per_bin = n_spikes / max(1, self.n_bins)
         if lost is not None:  # a stand-in costs as much as a spike
             spikes_per_bin += float(lost.n_lost(ranges).sum()) / max(1, self.n_bins)
         if by_spikes(self.n_units, spikes_per_bin, len(basis), counts.device):
@@ -202,7 +202,7 @@ class Design:
         """Spikes of every unit in the scored bins; float64."""
         total = torch.zeros(self.n_units, dtype=torch.int64, device=self.device)
         for start, stop in self._ranges.tolist():
-            total += self._counts[:, start:stop].sum(1, dtype=torch.int64)
+            total += sum_over_bins(self._counts, start, stop)
         return total.double()
 
     def own_bins(self) -> int | Float[Tensor, " unit"]:
@@ -313,7 +313,7 @@ class Design:
 
 def _sums_by_lag(counts: Tensor, start: int, stop: int, n_lags: int) -> Float[Tensor, "unit lag"]:
     """Sums of counts over the bins from `start` to `stop`, all moved back by 1 to `n_lags` bins."""
-    window = counts[:, start - 1 : stop - 1].sum(1, dtype=torch.int64)
+    window = sum_over_bins(counts, start - 1, stop - 1)
     sums = [window]
     for lag in range(1, n_lags):  # one bin earlier: a bin joins in front, one leaves behind
         window = window + counts[:, start - 1 - lag].long() - counts[:, stop - 1 - lag].long()

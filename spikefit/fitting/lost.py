@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikefit.models.long_sums import sum_over_bins
+
 
 @dataclass(frozen=True, eq=False)
 class LostBins:
@@ -48,7 +50,7 @@ class LostBins:
         """How many bins of some `[start, stop)` ranges each unit is lost in; float64."""
         total = torch.zeros(len(self.mask), dtype=torch.float64, device=self.mask.device)
         for start, stop in ranges.tolist():
-            total += self.mask[:, start:stop].sum(1, dtype=torch.float64)
+            total += sum_over_bins(self.mask, start, stop)
         return total
 
 
@@ -65,8 +67,8 @@ def mean_counts(
     total = torch.zeros(len(counts), dtype=torch.float64)
     n_bins = torch.full_like(total, float(np.diff(ranges, axis=1).sum()) if len(ranges) else 0.0)
     for start, stop in ranges.tolist():
-        total += counts[:, start:stop].sum(1, dtype=torch.int64).cpu()
+        total += sum_over_bins(counts, start, stop).cpu()
         if lost is not None:
-            n_bins -= lost[:, start:stop].sum(1, dtype=torch.int64).cpu()
+            n_bins -= sum_over_bins(lost, start, stop).cpu()
     # Half a spike where there was none: a rate of zero could never be surprised.
     return total.clamp(min=0.5) / n_bins.clamp(min=1), n_bins

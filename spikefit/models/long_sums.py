@@ -1,0 +1,27 @@
+"""Sums over a whole recording that hold no more than a piece of it.
+
+A sum of counts in whole numbers first turns all of them into 64-bit ones: eight times the recording, for as long as it takes.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Integer
+from torch import Tensor
+
+PIECE_COUNTS = 1 << 18
+
+
+def piece_bins(n_units: int) -> int:
+    """Bins of a piece."""
+    return max(1, PIECE_COUNTS // max(1, n_units))
+
+
+def sum_over_bins(
+    values: Integer[Tensor, "unit bin"] | Bool[Tensor, "unit bin"], start: int, stop: int
+) -> Integer[Tensor, " unit"]:
+    """Sums of counts, or of a mask, over the bins from `start` to `stop`; 64-bit whole numbers."""
+    total = torch.zeros(len(values), dtype=torch.int64, device=values.device)
+    for part in values[:, start:stop].split(piece_bins(len(values)), dim=1):
+        total += part.sum(1, dtype=torch.int64)
+    return total

@@ -1,0 +1,40 @@
+"""Sums over a whole recording, piece by piece, are the sums."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from spikefit.models import long_sums
+from spikefit.models.long_sums import sum_over_bins
+
+MEASURE = """
+import resource, torch
+from spikefit.models.long_sums import sum_over_bins
+counts = torch.ones(20, 4_000_000, dtype=torch.uint8)
+sum_over_bins(counts, 0, 70_000)  # what a first call loads
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert (sum_over_bins(counts, 0, 4_000_000) == 4_000_000).all()
+ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+counts.sum(1, dtype=torch.int64)
+print(ours - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - ours)
+"""
+
+
+@pytest.mark.parametrize("bounds", [(0, 1000), (3, 997), (500, 500)])
+def test_they_are_the_sums(bounds: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_sums, "PIECE_COUNTS", 200)
+    start, stop = bounds
+    counts = torch.randint(0, 255, (3, 1000), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(sum_over_bins(counts, start, stop), counts[:, start:stop].long().sum(1))
+    assert torch.equal(sum_over_bins(counts > 100, start, stop), (counts > 100)[:, start:stop].long().sum(1))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system does not say what a process held at most")
+def test_they_hold_no_second_recording() -> None:
+    told = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True).stdout
+    ours, plain = map(int, told.split())
+    assert ours < 0.1 * plain  # the twin: the plain sum holds the counts eight times over
