@@ -92,10 +92,14 @@ def strongest(result: Result, table: Edges) -> Markup | None:
         Column("receiver's spikes", [number(v) for v in rows["n_post_spikes"].tolist()]),
     ]
     lead = Markup(
-        "<p>The first {} of {} ordered pairs, {}. <code>edges.csv</code> has all. Spikes of hidden units are expected ones.</p>"
+        "<p>The first {} of {} ordered pairs, {}. <code>edges.csv</code> has all. Spikes of hidden units are expected ones.{}</p>"
+    )
+    outside = (rows["weight"] < rows["ci_low"]) | (rows["weight"] > rows["ci_high"])
+    apart = Markup(
+        " An interval is of what is left of a coupling when what shared inputs explain, and the middle of what no edge looks like, are taken off: a weight can lie outside its own."
     )
     how = "by q-value" if known.any() else "the largest weights first"
-    return lead.format(number(len(rows)), number(len(table)), how) + table_html(
+    return lead.format(number(len(rows)), number(len(table)), how, apart if outside.any() else "") + table_html(
         columns, "strongest couplings", scroll=True
     )
 

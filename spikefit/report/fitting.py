@@ -47,7 +47,7 @@ def hidden_units(result: Result, _table: Edges) -> Markup | None:
         Column("mean rate, Hz", [number(row.rate_hz) for row in rows]),
     ]
     for key in dict.fromkeys(key for row in rows for key in row.columns if key not in (RATE, RATE_SE)):
-        columns.append(Column(key, [number(row.columns.get(key)) for row in rows]))
+        columns.append(Column(key.replace("_", " "), [number(row.columns.get(key)) for row in rows]))
     step = number(len(pieces[0]) * result.bin_width_s, unit="s")
     lead = Markup(
         "<p>Posterior mean rate of each hidden unit, averaged over stretches of {}; all on one scale.</p>"
