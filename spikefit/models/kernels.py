@@ -61,9 +61,14 @@ class Kernels:
 
     def _first(self, key: Hashable, function: Kernel, tensors: Tensors, fixed: dict[str, Any]) -> Tensors:
         began = time.perf_counter()
-        made = _compiled(function)
-        with _every_size_its_own():
-            out = made(*tensors, **fixed)
+        # The compiler switches off the checks of torch's distributions for the whole process when it is loaded.
+        checked = torch.distributions.Distribution._validate_args
+        try:
+            made = _compiled(function)
+            with _every_size_its_own():
+                out = made(*tensors, **fixed)
+        finally:
+            torch.distributions.Distribution.set_default_validate_args(checked)
         self._made[key] = made
         self.n_compiled += 1
         self.compile_s += time.perf_counter() - began

@@ -117,6 +117,8 @@ def test_a_fault_of_the_work_itself_is_no_fault_of_the_compiler() -> None:
     with pytest.raises(MemoryError):
         kernels(no_memory, torch.ones(2))
     assert kernels.fault is None
+    # Loading the compiler would switch off the checks of torch's distributions for the whole process.
+    assert torch.distributions.Distribution._validate_args
 
 
 def test_without_hidden_units_it_says_that_nothing_was_compiled(

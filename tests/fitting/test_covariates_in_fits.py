@@ -201,7 +201,9 @@ def test_pruning_keeps_the_covariates_of_the_units_that_stay() -> None:
 def test_hidden_units_beside_a_covariate(tmp_path: Path) -> None:
     """With a hidden unit the effect on recorded units is still that of the simulation; the result scores a recording again."""
     trains, _ = driven(3, WEIGHTS[:3], duration_s=60.0)
-    settings: dict[str, Any] = dict(FIT, hidden=1, restarts=1, max_epochs=8, with_covariates="speed")
+    settings: dict[str, Any] = dict(
+        FIT, hidden=1, restarts=1, max_epochs=8, learning_rate=0.01, with_covariates="speed"
+    )
     fit = spikefit.POGLM(**settings).fit(trains)
     assert fit.covariates is not None
     assert fit.covariates.weights.shape == (4, 1)

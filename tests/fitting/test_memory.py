@@ -203,9 +203,9 @@ def test_a_step_that_runs_out_of_memory_is_done_again_in_halves_with_the_same_re
     sizes: list[int] = []
     real = loop_module.elbo
 
-    def scarce(model: Any, batch: Any, draw: Any) -> Any:
+    def scarce(model: Any, batch: Any, draw: Any, kernels: Any = None) -> Any:
         sizes.append(len(batch.counts))
-        bound = real(model, batch, draw)
+        bound = real(model, batch, draw, kernels)
         if len(batch.counts) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return bound

@@ -114,7 +114,8 @@ def test_the_comparison_sees_a_run_that_lost_its_random_numbers(
 
     def forgetful(*args: Any) -> Any:
         tensors, values = load(*args)
-        return tensors | {"generator": torch.Generator().manual_seed(99).get_state()}, values
+        another = torch.Generator().manual_seed(99).get_state()
+        return tensors | {"generator": another, "shuffle": another}, values
 
     monkeypatch.setattr(with_hidden, "load_checkpoint", forgetful)
     assert differences(undisturbed.fit, resumed(undisturbed, 3, tmp_path)) != []

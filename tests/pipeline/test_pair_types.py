@@ -186,5 +186,5 @@ def test_recovery_simulates_units_without_types(trains: SpikeTrains) -> None:
 
     fit = spikefit.POGLM(pair_types="area", **SETTINGS).fit(trains.select(trains.unit_ids[:N]))
     assert fit.config["fit"]["pair_types"] == "area"
-    assert _settings(fit)[0].fit.pair_types == "none"
+    assert _settings(fit).fit.pair_types == "none"
     assert fit_settings(spikefit.Config().replace(pair_types="area")) == fit_settings(spikefit.Config())
