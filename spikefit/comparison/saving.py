@@ -1,4 +1,4 @@
-"""A comparison as files: a page and three tables."""
+"""A comparison as files: a page, its numbers, and a table for each part of it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ COMPARISON_FILES = (
     NUMBERS,
     "scores.csv",
     "time.csv",
+    "folds.csv",
     "pairs.csv",
     "couplings.csv",
     "hidden.csv",
@@ -44,6 +45,9 @@ def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) ->
         write_table(staging / "scores.csv", *_columns([vars(row) for row in comparison.scores]))
         if comparison.same_time is not None and comparison.same_time.rows:
             write_table(staging / "time.csv", *_columns([vars(row) for row in comparison.same_time.rows]))
+        folds = _fold_rows(comparison)
+        if folds:
+            write_table(staging / "folds.csv", *_columns(folds))
         if comparison.pairs:
             write_table(staging / "pairs.csv", *_columns(_pair_rows(comparison)))
         write_table(staging / "couplings.csv", *_couplings(comparison))
@@ -107,6 +111,29 @@ def _pair_rows(comparison: Comparison) -> list[dict[str, Any]]:
             **vars(pair.couplings),
         }
         for pair in comparison.pairs
+    ]
+
+
+def _fold_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """One row per result, number of hidden units and fold, folds counted from 1; a single one where the folds are not known."""
+    return [
+        {
+            "result": table.name,
+            "n_hidden": row.n_hidden,
+            "chosen": row.chosen,
+            "mean_gain_nats_per_bin": row.gain_nats_per_bin,
+            "mean_gain_nats_per_bin_se": row.gain_nats_per_bin_se,
+            "fold": fold,
+            "fold_bins": bins,
+            "fold_gain_nats_per_bin": gain,
+        }
+        for table in comparison.folds
+        for row in table.rows
+        for fold, bins, gain in (
+            zip(range(1, len(table.fold_bins) + 1), table.fold_bins, row.fold_gain_nats_per_bin, strict=True)
+            if table.fold_bins
+            else [(None, None, None)]
+        )
     ]
 
 
