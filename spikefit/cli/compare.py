@@ -183,6 +183,12 @@ def _echo(comparison: Comparison) -> None:
             click.echo(f"  held out: {_with_error(scores.value, scores.error, 4, '+')} {scores.unit} ({scores.why})")
         else:
             click.echo(f"  held out: {scores.why}")
+        if pair.folds is not None and math.isfinite(pair.folds.value):
+            click.echo(
+                f"  folds: {_with_error(pair.folds.value, pair.folds.error, 4, '+')} nats per bin ({pair.folds.why})"
+            )
+        elif pair.folds is not None:
+            click.echo(f"  folds: {pair.folds.why}")
         how = f"called at q ≤ {couplings.level:g}" if couplings.chosen_by == "q" else f"{couplings.level:.0f} strongest"
         click.echo(
             f"  weights: r = {plain_number(couplings.correlation)}, rank r = {plain_number(couplings.rank_correlation)} over "

@@ -94,6 +94,17 @@ def fold_table(result: Result, name: str) -> FoldTable:
     return FoldTable(name, rows, bins if gains else (), int(cross.get("blocks") or 0), choice, tuple(notes))
 
 
+def fold_scores(result: Result) -> dict[int, list[float]]:
+    """Score of each number of hidden units in each fold, nats per bin, factorials of the counts left out; empty where it is not known."""
+    return _scores(_candidates(result))
+
+
+def _scores(tried: dict[int, dict[str, Any]]) -> dict[int, list[float]]:
+    return {
+        n_hidden: [_number(value) for value in row.get("cv_fold_nats_per_bin") or ()] for n_hidden, row in tried.items()
+    }
+
+
 def _candidates(result: Result) -> dict[int, dict[str, Any]]:
     """What the metrics say of each number of hidden units, the fewest first."""
     tried = result.metrics.get("candidates")
@@ -112,9 +123,7 @@ def _fold_gains(
     tried: dict[int, dict[str, Any]], bins: tuple[int, ...]
 ) -> tuple[dict[int, tuple[float, ...]], list[str]]:
     """Gain of each candidate over none in each fold, by its number; nothing, and why, where they cannot be told."""
-    scores = {
-        n_hidden: [_number(value) for value in row.get("cv_fold_nats_per_bin") or ()] for n_hidden, row in tried.items()
-    }
+    scores = _scores(tried)
     if not bins or 0 not in scores or not all(scores.values()):
         return {}, ["the result does not hold the score of each fold; fit it anew for those"]
     if any(len(values) != len(bins) for values in scores.values()):

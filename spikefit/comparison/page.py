@@ -31,7 +31,7 @@ def comparison_html(comparison: Comparison) -> str:
             Section("weights", "Weights against each other", _scatters(comparison)),
         ]
     if comparison.folds:
-        sections.append(folds_page_section(comparison.folds))
+        sections.append(folds_page_section(comparison))
     hidden = _hidden(comparison)
     if hidden:
         sections.append(Section("hidden", "Hidden units", hidden))

@@ -15,6 +15,7 @@ from spikefit.results.layout import MAIN_FILE
 from spikefit.results.tables import write_table
 
 if TYPE_CHECKING:
+    from spikefit.comparison.fold_pairs import FoldDifference
     from spikefit.comparison.methods import BaselineTable
     from spikefit.comparison.side_by_side import Comparison
 
@@ -99,6 +100,7 @@ def _columns(rows: list[dict[str, Any]]) -> tuple[list[str], Iterable[list[Any]]
 
 
 def _pair_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    with_folds = any(pair.folds is not None for pair in comparison.pairs)
     return [
         {
             "first_result": pair.first,
@@ -109,9 +111,18 @@ def _pair_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "paired": pair.scores.paired,
             "why": pair.scores.why,
             **vars(pair.couplings),
+            **(_fold_cells(pair.folds) if with_folds else {}),
         }
         for pair in comparison.pairs
     ]
+
+
+def _fold_cells(found: FoldDifference | None) -> dict[str, Any]:
+    return {
+        "fold_difference_nats_per_bin": None if found is None else found.value,
+        "fold_difference_nats_per_bin_se": None if found is None else found.error,
+        "fold_difference_why": None if found is None else found.why,
+    }
 
 
 def _fold_rows(comparison: Comparison) -> list[dict[str, Any]]:

@@ -131,3 +131,72 @@ def test_results_without_folds_leave_no_table_of_them(make_result, tmp_path):
     # The folds of one result say nothing of a result whose metrics are its own.
     chosen = dataclasses.replace(make_result(n_hidden=1), metrics=judged())
     assert [len(table.rows) for table in spikefit.compare(make_result(), chosen).folds] == [0, 3]
+
+
+# -- two results ---------------------------------------------------------------------------------------------------
+
+SAME = {"provenance": {"input": {"sha256": "a" * 64}}}
+TIMES_S = [[[0.0, 2.5], [10.0, 11.5]], [[3.0, 5.5]], [[6.0, 9.5]]]
+AHEAD = np.array([0.04, 0.01, 0.03])
+
+
+def ahead(times=TIMES_S, by=AHEAD, **changes):
+    """Metrics of a fit that is ahead of `judged` by so much in each fold, whatever its hidden units."""
+    metrics = judged()
+    rows = [
+        {**row, "cv_fold_nats_per_bin": (np.array(row["cv_fold_nats_per_bin"]) + by).tolist()}
+        for row in metrics["candidates"]
+    ]
+    cross = metrics["cross_validation"] | ({"fold_intervals_s": times} if times else {})
+    return {**metrics, "candidates": rows, "cross_validation": cross, **changes}
+
+
+def test_two_results_are_paired_over_the_same_folds(make_result, tmp_path):
+    first = make_result(n_hidden=1, **SAME, metrics=ahead(by=np.zeros(3)))
+    second = make_result(n_hidden=2, seed=1, **SAME, metrics=ahead())
+    comparison = spikefit.compare(first, second)
+    found = comparison.pairs[0].folds
+    # The second kept two hidden units, the first one: each has its own candidate's score.
+    expected = AHEAD + GAIN[2] - GAIN[1]
+    np.testing.assert_allclose(found.fold_difference_nats_per_bin, expected, atol=1e-12)
+    assert found.value == pytest.approx(expected @ BINS / 1000)
+    left_out = [np.delete(expected, k) @ np.delete(BINS, k) / np.delete(BINS, k).sum() for k in range(3)]
+    assert found.error == pytest.approx(np.sqrt(2 / 3 * np.square(left_out - np.mean(left_out)).sum()), rel=0.15)
+    assert "3 folds of the same seconds, with 1 and 2 hidden units" in found.why
+    back = spikefit.compare(second, first).pairs[0].folds
+    np.testing.assert_allclose(back.fold_difference_nats_per_bin, -expected, atol=1e-12)
+    folder = comparison.save(tmp_path / "both")
+    with (folder / "pairs.csv").open(encoding="utf-8", newline="") as handle:
+        (row,) = csv.DictReader(handle)
+    assert float(row["fold_difference_nats_per_bin"]) == found.value
+    assert float(row["fold_difference_nats_per_bin_se"]) == found.error
+    page = (folder / "comparison.html").read_text(encoding="utf-8")
+    on_page = {float(text) for text in re.findall(r'<data value="([-+.\de]+)"', page[page.index('id="folds"') :])}
+    assert {found.value, found.error, *found.fold_difference_nats_per_bin} <= on_page
+    kept = [result.save(tmp_path / str(k), figures=False) for k, result in enumerate((first, second))]
+    told = CliRunner().invoke(command, [str(path) for path in kept], catch_exceptions=False).output
+    assert f"folds: {found.value:+.4f} ± {found.error:.4f} nats per bin" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"metrics": ahead(times=None)}, "does not record when its folds lie"),
+        ({"metrics": ahead(times=[TIMES_S[1], TIMES_S[0], TIMES_S[2]])}, "set aside other stretches of time"),
+        ({"metrics": ahead(times=[[[a + 0.01, b + 0.01] for a, b in fold] for fold in TIMES_S])}, "other stretches"),
+        ({"metrics": ahead(), "bin_width_s": 0.02}, "the bin widths differ"),
+        ({"metrics": without("cv_fold_nats_per_bin")}, "scores of the folds of a result are not known"),
+        ({"metrics": ahead(), "n_hidden": 4}, "a number of hidden units that its folds judged"),
+        ({"metrics": ahead(), "provenance": {"input": {"sha256": "b" * 64}}}, "different recordings"),
+    ],
+)
+def test_other_folds_are_not_paired_and_the_reason_is_given(make_result, tmp_path, change, words):
+    first = make_result(n_hidden=1, **SAME, metrics=ahead())
+    second = make_result(**{"n_hidden": 1, "seed": 1, **SAME, **change})
+    comparison = spikefit.compare(first, second)
+    found = comparison.pairs[0].folds
+    assert np.isnan(found.value)
+    assert found.fold_difference_nats_per_bin == ()
+    assert words in found.why
+    assert words in (comparison.save(tmp_path / "both") / "comparison.html").read_text(encoding="utf-8")
+    assert spikefit.compare(first, make_result(**SAME)).pairs[0].folds is None
