@@ -60,19 +60,21 @@ def fold_difference(first: Result, second: Result, tables: tuple[FoldTable, Fold
 def _other_folds(first: Result, second: Result, tables: tuple[FoldTable, FoldTable]) -> str | None:
     """Why the folds of two results of one recording cannot be paired; None where they can."""
     if not math.isclose(first.bin_width_s, second.bin_width_s, rel_tol=1e-9):
-        return "the folds are not paired: the bin widths differ, so nats per bin mean different things"
+        return "not paired: the bin widths differ, so nats per bin mean different things"
     if not all(table.fold_bins for table in tables):
-        return "the folds are not paired: the scores of the folds of a result are not known"
+        return "not paired: the scores of the folds of a result are not known"
     if any(result.n_hidden not in fold_scores(result) for result in (first, second)):
-        return "the folds are not paired: a result does not have a number of hidden units that its folds judged"
+        return "not paired: a result does not have a number of hidden units that its folds judged"
     times = [_intervals_s(result) for result in (first, second)]
     if not all(times):
-        return "the folds are not paired: a result does not record when its folds lie; fit it anew"
+        return "not paired: a result does not record when its folds lie; fit it anew"
     same = len(times[0]) == len(times[1]) and all(
         a.shape == b.shape and np.all(np.abs(a - b) < 0.5 * first.bin_width_s) for a, b in zip(*times, strict=True)
     )
     if not same or tables[0].fold_bins != tables[1].fold_bins:
-        return "the folds are not paired: the results set aside other stretches of time (another --folds, --window, --heldout or --seed)"
+        return (
+            "not paired: the results set aside other stretches of time (another --folds, --window, --heldout or --seed)"
+        )
     return None
 
 
