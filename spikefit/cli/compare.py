@@ -15,7 +15,7 @@ from spikefit.cli.show import echo_table, plain_number, thousands
 from spikefit.errors import UsageError
 
 if TYPE_CHECKING:
-    from spikefit.comparison import BaselineTable, Comparison, LatentComparison, SameTime
+    from spikefit.comparison import BaselineTable, Comparison, FoldTable, LatentComparison, SameTime
 
 
 @click.command("compare", cls=SpikefitCommand)
@@ -174,6 +174,7 @@ def _echo(comparison: Comparison) -> None:
     )
     if comparison.same_time is not None and comparison.same_time.rows:
         _echo_time(comparison.same_time)
+    _echo_folds(comparison.folds)
     for pair in comparison.pairs:
         scores, couplings = pair.scores, pair.couplings
         click.echo("")
@@ -182,6 +183,12 @@ def _echo(comparison: Comparison) -> None:
             click.echo(f"  held out: {_with_error(scores.value, scores.error, 4, '+')} {scores.unit} ({scores.why})")
         else:
             click.echo(f"  held out: {scores.why}")
+        if pair.folds is not None and math.isfinite(pair.folds.value):
+            click.echo(
+                f"  folds: {_with_error(pair.folds.value, pair.folds.error, 4, '+')} nats per bin ({pair.folds.why})"
+            )
+        elif pair.folds is not None:
+            click.echo(f"  folds: {pair.folds.why}")
         how = f"called at q ≤ {couplings.level:g}" if couplings.chosen_by == "q" else f"{couplings.level:.0f} strongest"
         click.echo(
             f"  weights: r = {plain_number(couplings.correlation)}, rank r = {plain_number(couplings.rank_correlation)} over "
@@ -227,6 +234,31 @@ def _echo_time(found: SameTime) -> None:
         numbers=(1, 2, 3, 4, 5),
     )
     click.echo("* the fewest weights within one standard error of the best")
+
+
+def _echo_folds(tables: tuple[FoldTable, ...]) -> None:
+    click.echo("")
+    for table in tables:
+        if not table.rows:
+            click.echo(f"{table.name}: {' '.join(table.sentences())}")
+            continue
+        click.echo(
+            f"{table.name}, numbers of hidden units in {len(table.fold_bins) or 'its'} folds, {table.blocks} blocks:"
+        )
+        each = ("in each fold",) if table.fold_bins else ()
+        echo_table(
+            ("hidden", "gain over none, nats/bin", *each),
+            [
+                (
+                    f"{row.n_hidden}" + (" *" if row.chosen else ""),
+                    _with_error(row.gain_nats_per_bin, row.gain_nats_per_bin_se if row.n_hidden else math.nan, 4),
+                    *([", ".join(f"{gain:.4f}" for gain in row.fold_gain_nats_per_bin)] if each else ()),
+                )
+                for row in table.rows
+            ],
+            numbers=(1,),
+        )
+        click.echo(f"* kept. {' '.join(table.sentences())}")
 
 
 def _echo_latents(each: LatentComparison) -> None:

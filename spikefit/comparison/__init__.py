@@ -8,6 +8,8 @@ Like the results themselves it opens without torch.
 """
 
 from spikefit.comparison.couplings import CouplingAgreement
+from spikefit.comparison.fold_pairs import FoldDifference
+from spikefit.comparison.folds import FoldRow, FoldTable
 from spikefit.comparison.hidden import HiddenMatch
 from spikefit.comparison.latents import LatentComparison
 from spikefit.comparison.methods import BaselineTable, Method, MethodRow
@@ -19,6 +21,9 @@ __all__ = [
     "BaselineTable",
     "Comparison",
     "CouplingAgreement",
+    "FoldDifference",
+    "FoldRow",
+    "FoldTable",
     "HiddenMatch",
     "LatentComparison",
     "Method",

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from markupsafe import Markup, escape
 
+from spikefit.comparison.folds_page import folds_page_section
 from spikefit.comparison.methods_page import methods_page_section
 from spikefit.comparison.side_by_side import Comparison, PairComparison
 from spikefit.report.numbers import number, signed
@@ -29,6 +30,8 @@ def comparison_html(comparison: Comparison) -> str:
             Section("couplings", "Edges in common", _couplings(comparison)),
             Section("weights", "Weights against each other", _scatters(comparison)),
         ]
+    if comparison.folds:
+        sections.append(folds_page_section(comparison))
     hidden = _hidden(comparison)
     if hidden:
         sections.append(Section("hidden", "Hidden units", hidden))

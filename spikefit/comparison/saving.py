@@ -1,4 +1,4 @@
-"""A comparison as files: a page and three tables."""
+"""A comparison as files: a page, its numbers, and a table for each part of it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from spikefit.results.layout import MAIN_FILE
 from spikefit.results.tables import write_table
 
 if TYPE_CHECKING:
+    from spikefit.comparison.fold_pairs import FoldDifference
     from spikefit.comparison.methods import BaselineTable
     from spikefit.comparison.side_by_side import Comparison
 
@@ -24,6 +25,7 @@ COMPARISON_FILES = (
     NUMBERS,
     "scores.csv",
     "time.csv",
+    "folds.csv",
     "pairs.csv",
     "couplings.csv",
     "hidden.csv",
@@ -44,6 +46,9 @@ def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) ->
         write_table(staging / "scores.csv", *_columns([vars(row) for row in comparison.scores]))
         if comparison.same_time is not None and comparison.same_time.rows:
             write_table(staging / "time.csv", *_columns([vars(row) for row in comparison.same_time.rows]))
+        folds = _fold_rows(comparison)
+        if folds:
+            write_table(staging / "folds.csv", *_columns(folds))
         if comparison.pairs:
             write_table(staging / "pairs.csv", *_columns(_pair_rows(comparison)))
         write_table(staging / "couplings.csv", *_couplings(comparison))
@@ -95,6 +100,7 @@ def _columns(rows: list[dict[str, Any]]) -> tuple[list[str], Iterable[list[Any]]
 
 
 def _pair_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    with_folds = any(pair.folds is not None for pair in comparison.pairs)
     return [
         {
             "first_result": pair.first,
@@ -105,8 +111,40 @@ def _pair_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "paired": pair.scores.paired,
             "why": pair.scores.why,
             **vars(pair.couplings),
+            **(_fold_cells(pair.folds) if with_folds else {}),
         }
         for pair in comparison.pairs
+    ]
+
+
+def _fold_cells(found: FoldDifference | None) -> dict[str, Any]:
+    return {
+        "fold_difference_nats_per_bin": None if found is None else found.value,
+        "fold_difference_nats_per_bin_se": None if found is None else found.error,
+        "fold_difference_why": None if found is None else found.why,
+    }
+
+
+def _fold_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """One row per result, number of hidden units and fold, folds counted from 1; a single one where the folds are not known."""
+    return [
+        {
+            "result": table.name,
+            "n_hidden": row.n_hidden,
+            "chosen": row.chosen,
+            "mean_gain_nats_per_bin": row.gain_nats_per_bin,
+            "mean_gain_nats_per_bin_se": row.gain_nats_per_bin_se,
+            "fold": fold,
+            "fold_bins": bins,
+            "fold_gain_nats_per_bin": gain,
+        }
+        for table in comparison.folds
+        for row in table.rows
+        for fold, bins, gain in (
+            zip(range(1, len(table.fold_bins) + 1), table.fold_bins, row.fold_gain_nats_per_bin, strict=True)
+            if table.fold_bins
+            else [(None, None, None)]
+        )
     ]
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from spikefit.comparison.couplings import CommonPairs, CouplingAgreement, agreement, common_pairs
+from spikefit.comparison.fold_pairs import FoldDifference, fold_difference
+from spikefit.comparison.folds import FoldTable, fold_table
 from spikefit.comparison.hidden import HiddenMatch, match_hidden
 from spikefit.comparison.latents import LatentComparison, are_latents, beside_latents, open_latents
 from spikefit.comparison.methods import BaselineTable
@@ -43,6 +45,7 @@ class PairComparison:
         hidden: hidden units matched one to one; empty where one has none.
         same_recording: whether both were made from the same file.
         notes: what stands in the way of a plain reading.
+        folds: how much better the second predicts in the folds of cross-validation; None where one of them has none.
     """
 
     first: str
@@ -52,6 +55,7 @@ class PairComparison:
     hidden: tuple[HiddenMatch, ...]
     same_recording: bool
     notes: tuple[str, ...]
+    folds: FoldDifference | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,7 @@ class Comparison:
         latents: the hidden units of each result beside the latents of each Poisson VAE.
         same_time: the results on the stretches of time that all of them held out, where they are of one recording.
         baselines: simpler methods beside each result, where they were asked for.
+        folds: numbers of hidden units in the folds of each result, or why it has none.
     """
 
     names: tuple[str, ...]
@@ -75,6 +80,7 @@ class Comparison:
     latents: tuple[LatentComparison, ...] = ()
     baselines: tuple[BaselineTable, ...] = ()
     same_time: SameTime | None = None
+    folds: tuple[FoldTable, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the couplings themselves as plain values; what is not known is None."""
@@ -86,6 +92,7 @@ class Comparison:
                 "pairs": [dataclasses.asdict(pair) for pair in self.pairs],
                 "same_time": None if self.same_time is None else dataclasses.asdict(self.same_time),
                 "latents": [dataclasses.asdict(each) for each in self.latents],
+                "folds": [dataclasses.asdict(table) for table in self.folds],
             }
         )
         if self.baselines:
@@ -153,6 +160,7 @@ def compare(*results: str | Path | Result | Latents, q: float = Q_LEVEL, top: in
             raise ResultError(f"{name}: this result has no recorded units, so nothing can be compared with it.")
     _refuse_strangers(loaded, names)
     common = common_pairs(tuple(loaded))
+    folds = tuple(fold_table(result, name) for name, result in zip(names, loaded, strict=True))
     pairs = []
     for (a, one), (b, other) in itertools.combinations(enumerate(loaded), 2):
         same = _same_recording(one, other)
@@ -165,6 +173,7 @@ def compare(*results: str | Path | Result | Latents, q: float = Q_LEVEL, top: in
                 tuple(match_hidden(one, other, common.unit_ids, same_recording=same)),
                 same,
                 tuple(_notes(one, other, len(common.unit_ids))),
+                fold_difference(one, other, (folds[a], folds[b])),
             )
         )
     rows = tuple(score_row(result, name) for name, result in zip(names, loaded, strict=True))
@@ -175,7 +184,7 @@ def compare(*results: str | Path | Result | Latents, q: float = Q_LEVEL, top: in
     ]
     comparable = len(loaded) > 1 and not any(not_comparable(loaded[0], other) for other in loaded[1:])
     together = same_time(loaded, names) if comparable else None
-    return Comparison(tuple(names), rows, common, tuple(pairs), tuple(beside), same_time=together)
+    return Comparison(tuple(names), rows, common, tuple(pairs), tuple(beside), same_time=together, folds=folds)
 
 
 def _refuse_twice(results: tuple[str | Path | Result | Latents, ...]) -> None:

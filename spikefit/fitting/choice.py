@@ -8,14 +8,16 @@ from spikefit.fitting.candidates import Candidates
 from spikefit.fitting.how_many import say_auto, say_listed
 from spikefit.fitting.iwae import IWAE_DRAWS
 from spikefit.fitting.scores import Score, nats_per_bin
+from spikefit.spikes import Counts
 
 
-def choice_metrics(candidates: Candidates, chosen: int) -> dict[str, Any]:
+def choice_metrics(candidates: Candidates, chosen: int, counts: Counts) -> dict[str, Any]:
     """Figures of every candidate beside its evidence lower bound, and why the chosen one was chosen.
 
     Args:
         candidates: what was tried.
         chosen: the number that is kept.
+        counts: of the recording, for the times of the folds.
     """
     out: dict[str, Any] = {}
     if candidates.iwae:
@@ -29,6 +31,7 @@ def choice_metrics(candidates: Candidates, chosen: int) -> dict[str, Any]:
     if cross is not None:
         out["cross_validation"] = {"folds": cross.n_folds, "blocks": len(cross.n_bins), "bins": int(cross.n_bins.sum())}
         out["cross_validation"]["fold_bins"] = cross.fold_bins
+        out["cross_validation"]["fold_intervals_s"] = cross.fold_intervals_s(counts.time_s, counts.bin_width_s)
     if candidates.problem.settings.hidden_auto:
         out |= {"hidden_auto": True, "n_shared_inputs_train": candidates.n_shared}
         out["hidden_bar_nats_per_bin"] = candidates.hidden_bar

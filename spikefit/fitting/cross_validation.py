@@ -40,6 +40,7 @@ class CrossValidation:
         bar: nats that H = 0 is given in each block where the number of hidden units was left to spikefit.
         models: the folds' fits with hidden units, by their number.
         fold: which fold each block belongs to, counted from 0; (block,).
+        aside: bins that are set aside in each fold, `[start, stop)`, (stretch, 2).
     """
 
     n_folds: int
@@ -48,6 +49,7 @@ class CrossValidation:
     bar: Tensor
     models: dict[int, list[POGLMNetwork]]
     fold: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    aside: tuple[NDArray[np.int64], ...] = ()
 
     @property
     def fold_bins(self) -> list[int]:
@@ -58,6 +60,19 @@ class CrossValidation:
         """Score of a candidate in each fold, nats per bin, factorials of the counts left out."""
         own = (torch.from_numpy(self.fold == k) for k in range(self.n_folds))
         return [(self.nats[n_hidden][blocks].sum() / self.n_bins[blocks].sum()).item() for blocks in own]
+
+    def fold_intervals_s(self, time_s: NDArray[np.float64], bin_width_s: float) -> list[list[list[float]]]:
+        """Start and end in seconds of the stretches that each fold sets aside, in order.
+
+        Args:
+            time_s: start of every bin of the recording.
+            bin_width_s: of those bins.
+        """
+        # A stretch lies inside its segment, so its last bin ends where it does; the next bin may start after a gap.
+        return [
+            [[round(float(time_s[a]), 9), round(float(time_s[b - 1]) + bin_width_s, 9)] for a, b in stretches.tolist()]
+            for stretches in self.aside
+        ]
 
     def gain(self, n_hidden: int) -> Score:
         """Score over no hidden units in nats per bin, its error paired over the blocks of all folds."""
@@ -94,6 +109,7 @@ def cross_validate(problem: Problem, hidden: tuple[int, ...], hooks: Hooks) -> C
         bar=torch.cat([one.bar for one in found]),
         models={h: [one.models[h] for one in found] for h in numbers},
         fold=np.repeat(np.arange(len(folds)), [len(one.n_bins) for one in found]),
+        aside=tuple(aside for _, aside in folds),
     )
 
 

@@ -64,7 +64,7 @@ def fit_network(
     metrics |= known
     metrics |= compile_metrics(problem.kernels)
     metrics["h0_common_drive"] = problem.common_drive is not None
-    metrics |= choice_metrics(candidates, chosen)
+    metrics |= choice_metrics(candidates, chosen, counts)
     for row in metrics.get("candidates", ()):
         row |= further_scores(candidates)[row["n_hidden"]]
     if chosen == 0:

@@ -216,6 +216,14 @@ METRICS_SCHEMA: dict[str, Any] = {
                 "blocks": _count("blocks in all"),
                 "bins": _count("scored bins"),
                 "fold_bins": {"type": "array", "items": _count("scored bins of each fold")},
+                "fold_intervals_s": {
+                    "type": "array",
+                    "description": "for each fold the stretches that it sets aside, [start, end] in seconds",
+                    "items": {
+                        "type": "array",
+                        "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                    },
+                },
             },
         },
         "candidates": {

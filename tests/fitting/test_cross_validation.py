@@ -83,6 +83,27 @@ def test_a_fold_does_not_see_what_it_scores(small_counts: Counts, tiny_settings:
     torch.testing.assert_close(own.nats[1][: len(first)], first)
 
 
+def test_the_times_of_the_folds_are_those_of_their_bins(
+    segmented: Callable[..., Counts], tiny_settings: Settings
+) -> None:
+    """In a recording with gaps: each stretch ends with its own last bin, not where the next segment starts."""
+    counts = segmented([900, 1300])
+    starts = np.array([5.0, 100.0])
+    counts = dataclasses.replace(counts, segment_start_s=starts)
+    problem = pose_problem(counts, tiny_settings(folds=2), CPU)
+    found = cross_validate(problem, (0,), Hooks())
+    told = found.fold_intervals_s(counts.time_s, counts.bin_width_s)
+    bins = np.array([sum(stop - start for start, stop in fold) for fold in told]) / 0.01
+    np.testing.assert_allclose(bins, found.fold_bins)
+    for (_, aside), fold in zip(folds_of(problem.split.train, len(problem.basis), 2), told, strict=True):
+        segment = np.searchsorted(counts.segment_offsets[1:], aside[:, 0], side="right")
+        expected = starts[segment, None] + 0.01 * (aside - counts.segment_offsets[segment, None])
+        np.testing.assert_allclose(fold, expected, atol=1e-8)
+        with pytest.raises(AssertionError):  # a bin later
+            np.testing.assert_allclose(fold, expected + 0.01, atol=1e-8)
+    assert {len(fold) > 1 for fold in told} == {True}
+
+
 def test_folds_are_told_and_their_units_count_for_stability(whole: FittedNetwork) -> None:
     assert whole.metrics["cross_validation"]["folds"] == 2
     rows = {row["n_hidden"]: row for row in whole.metrics["candidates"]}
@@ -90,6 +111,8 @@ def test_folds_are_told_and_their_units_count_for_stability(whole: FittedNetwork
     bins = np.array(whole.metrics["cross_validation"]["fold_bins"])
     by_fold = [np.array(rows[h]["cv_fold_nats_per_bin"]) for h in (0, 1)]
     assert bins.size == by_fold[0].size == by_fold[1].size == 2
+    times = whole.metrics["cross_validation"]["fold_intervals_s"]
+    np.testing.assert_allclose([np.diff(fold, axis=1).sum() / 0.01 for fold in times], bins, rtol=1e-6)
     gained = float((by_fold[1] - by_fold[0]) @ bins / bins.sum())
     np.testing.assert_allclose(gained, rows[1]["cv_gain_nats_per_bin"], rtol=1e-9)
     gain, error = rows[1]["cv_gain_nats_per_bin"], rows[1]["cv_gain_nats_per_bin_se"]
