@@ -141,6 +141,8 @@ def test_a_reader_that_goes_away_is_no_fault(args):
 
 def test_ctrl_c_ends_the_process_with_130_and_one_line(tmp_path):
     code = (
+        # A shell that runs the tests in the background has Ctrl-C ignored, and children inherit that.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import sys, time, types, spikefit; fake = types.ModuleType('spikefit.pipeline');"
         "fake.infer = lambda *a, **k: (print('ready', flush=True), time.sleep(60));"
         "sys.modules['spikefit.pipeline'] = fake;"
