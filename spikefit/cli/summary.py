@@ -123,11 +123,8 @@ def edge_line(metrics: Mapping[str, Any]) -> str:
     level, spread = _number(metrics, "n_edges_q_level"), _number(metrics, "null_spread")
     width = "" if spread is None else f" (null spread {spread:.2f}, 1 if the standard errors were right{inputs})"
     if metrics.get("null_by_type"):
-        n_nulls = sum(row["fitted_to"] == "own" for row in metrics["null_by_type"])
         alone = thousands(int(metrics["n_edges_one_null"]))
-        width = (
-            f" (nulls by {metrics['pair_types']}, {n_nulls} of their own{inputs}; one null for all would call {alone})"
-        )
+        width = f" (nulls by {metrics['pair_types']}{inputs}; one null for all would call {alone})"
     if metrics.get("n_surrogates"):
         width = f" (against {thousands(int(metrics['n_surrogates']))} surrogates, {metrics['significance']})"
     if metrics.get("tested_on"):
