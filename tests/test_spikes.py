@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefit.errors import RecordingError, UsageError
-from spikefit.spikes import Counts, SpikeTrains, intersection_of, union_of
+from spikefit.intervals import intersection_of, union_of
+from spikefit.spikes import Counts, SpikeTrains
 
 Make = Callable[..., SpikeTrains]
 

@@ -11,7 +11,7 @@ from spikefit.errors import RecordingError, UsageError
 from spikefit.intervals import EDGE_TOLERANCE_S, Intervals, intersection_of, union_of, without
 from spikefit.loaders.checks import named
 from spikefit.loaders.raw import RawRecording
-from spikefit.spikes import take_stretches
+from spikefit.spikes.sorted_times import take_stretches
 
 
 def settle_intervals(

@@ -1,9 +1,5 @@
-"""Spike trains in seconds and counts per bin; numpy only.
-
-`SpikeTrains` keeps a recording the way it was measured: one flat array of spike times with an offset per unit, the
-intervals in which the units were observed, and named epochs. `SpikeTrains.bin` makes `Counts`: whole bins inside
-observed intervals only. Each interval becomes a *segment*, and nothing that has a memory may reach from one segment
-into the next.
+"""A recording the way it was measured: one flat array of spike times with an offset per unit, the intervals in which the
+units were observed, and named epochs.
 """
 
 from __future__ import annotations
@@ -18,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikefit.covariate_columns import CovariateColumns
 from spikefit.covariates import Covariate
 from spikefit.errors import RecordingError, UsageError, did_you_mean
-from spikefit.intervals import EDGE_TOLERANCE_S, Intervals, as_intervals, intersection_of, union_of, without
+from spikefit.intervals import Intervals, as_intervals, intersection_of, union_of, without
+from spikefit.spikes.binning import Bins
+from spikefit.spikes.counts import Counts
+from spikefit.spikes.sorted_times import check_times, inside, outside
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +79,7 @@ class SpikeTrains:
             raise RecordingError(
                 f"{self.name}: unit ids repeat ({', '.join(repeated[:5])}).", hint="give every unit an id of its own"
             )
-        _check_times(times, offsets, ids, self.name)
+        check_times(times, offsets, ids, self.name)
         if len(intervals) > 1 and np.any(intervals[1:, 0] < intervals[:-1, 1]):
             raise RecordingError(f"{self.name}: observed intervals overlap.", hint="merge or order them first")
         columns = {}
@@ -103,9 +101,9 @@ class SpikeTrains:
             if str(unit_id) not in ids:
                 raise ValueError(f"lost time of {unit_id!r}, which is no unit of the recording")
             # Clipped to what was observed of the recording, so that the lengths of both can be subtracted.
-            inside = intersection_of(intervals, union_of(rows))
-            if len(inside):
-                lost[str(unit_id)] = inside
+            clipped = intersection_of(intervals, union_of(rows))
+            if len(clipped):
+                lost[str(unit_id)] = clipped
         set_(self, "lost_s", MappingProxyType(lost))
 
     @classmethod
@@ -232,6 +230,9 @@ class SpikeTrains:
     def _train(self, row: int) -> NDArray[np.float64]:
         return self.spike_times_s[self.offsets[row] : self.offsets[row + 1]]
 
+    def _trains(self) -> list[NDArray[np.float64]]:
+        return [self._train(row) for row in range(self.n_units)]
+
     # -- changing (every method returns a new recording) ---------------------------------------------------------
 
     def select(self, unit_ids: Iterable[str]) -> SpikeTrains:
@@ -263,14 +264,14 @@ class SpikeTrains:
         """
         rows = dict(zip(map(str, lost_s), self.index_of(lost_s), strict=True))
         lost = dict(self.lost_s)
-        trains = [self._train(row) for row in range(self.n_units)]
+        trains = self._trains()
         for unit_id, intervals in lost_s.items():
             before = lost.get(str(unit_id), np.empty((0, 2)))
             lost[str(unit_id)] = union_of(
                 np.concatenate([before, as_intervals(intervals, f"lost time of {unit_id!r}")])
             )
             row = rows[str(unit_id)]
-            trains[row] = _outside(trains[row], lost[str(unit_id)])
+            trains[row] = outside(trains[row], lost[str(unit_id)])
         return self._with_trains(trains, lost_s=lost)
 
     def restrict(self, intervals_s: ArrayLike) -> SpikeTrains:
@@ -290,13 +291,7 @@ class SpikeTrains:
                 f"(recorded from {self.t_start_s:g} s to {self.t_stop_s:g} s).",
                 hint="choose --interval or --epochs inside the recording",
             )
-        trains = []
-        for row in range(self.n_units):
-            train = self._train(row)
-            # The same tolerance as in `bin`: a spike on the edge between two epochs is in the later one, and in one only.
-            edges = np.searchsorted(train, kept.ravel() - EDGE_TOLERANCE_S, side="left").reshape(-1, 2)
-            trains.append(take_stretches(train, edges))
-        return self._with_trains(trains, intervals_s=kept)
+        return self._with_trains([inside(train, kept) for train in self._trains()], intervals_s=kept)
 
     def restrict_to_epochs(self, names: Iterable[str]) -> SpikeTrains:
         """Keep the named epochs.
@@ -372,7 +367,7 @@ class SpikeTrains:
             of_members = [self.lost_s[self.unit_ids[r]] for r in rows if self.unit_ids[r] in self.lost_s]
             if of_members:
                 lost[ids[-1]] = union_of(np.concatenate(of_members))
-                train = _outside(train, lost[ids[-1]])
+                train = outside(train, lost[ids[-1]])
             trains.append(train)
             rows_kept.append(row)
             if group is not None:
@@ -399,186 +394,19 @@ class SpikeTrains:
         Raises:
             UsageError: if the width is not above zero, or no interval is as long as one bin.
         """
-        if not (math.isfinite(bin_width_s) and bin_width_s > 0):
-            raise UsageError(f"the bin width must be above 0 s, got {bin_width_s!r}.", hint="pass --bin 5ms, say")
-        lengths_s = np.diff(self.intervals_s, axis=1).ravel()
-        n_bins = np.floor((lengths_s + EDGE_TOLERANCE_S) / bin_width_s).astype(np.int64)
-        kept = n_bins > 0
-        if not kept.any():
-            longest = f"{lengths_s.max():g} s" if lengths_s.size else "nothing"
-            raise UsageError(
-                f"{self.name}: a bin of {bin_width_s:g} s is wider than the recording (its longest interval: {longest}).",
-                hint="pass a smaller --bin",
-            )
-        starts, n_bins = self.intervals_s[kept, 0], n_bins[kept]
-        segment_offsets = np.concatenate([[0], np.cumsum(n_bins)])
-        total = int(segment_offsets[-1])
-        # Unit after unit in memory: each is written, and later read, in one stretch.
-        counts: NDArray[np.unsignedinteger[Any]] = np.zeros((self.n_units, total), dtype=np.uint8)
-        for row in range(self.n_units):
-            index = _bin_index(self._train(row), starts, n_bins, segment_offsets, bin_width_s)
-            if not index.size:
-                continue
-            unit_counts = np.bincount(index, minlength=total)
-            needed = np.min_scalar_type(int(unit_counts.max()))
-            if needed.itemsize > counts.dtype.itemsize:
-                counts = counts.astype(needed)
-            counts[row] = unit_counts
-        lost = self._lost_bins(starts, n_bins, segment_offsets, bin_width_s)
+        bins = Bins.over(self.intervals_s, bin_width_s, name=self.name)
+        counts = bins.count(self._trains())
+        lost = bins.touched(self.unit_ids, self.lost_s)
         if lost is not None:
             counts[lost] = 0
         return Counts(
-            counts=counts.T,
-            bin_width_s=float(bin_width_s),
-            segment_offsets=segment_offsets,
-            segment_start_s=starts.copy(),
+            counts=counts.T,  # each unit in one stretch of memory: it is written, and later read, in one go
+            bin_width_s=bins.width_s,
+            segment_offsets=bins.segment_offsets,
+            segment_start_s=bins.starts_s,
             unit_ids=self.unit_ids,
             lost=None if lost is None else lost.T,
         )
-
-    def _lost_bins(
-        self,
-        starts: NDArray[np.float64],
-        n_bins: NDArray[np.int64],
-        segment_offsets: NDArray[np.int64],
-        bin_width_s: float,
-    ) -> NDArray[np.bool_] | None:
-        """Bins that the lost time of a unit touches, (unit, bin); None where no unit is lost."""
-        if not self.lost_s:
-            return None
-        lost = np.zeros((self.n_units, int(segment_offsets[-1])), dtype=bool)
-        for unit_id, rows in self.lost_s.items():
-            own = lost[self.unit_ids.index(unit_id)]
-            for start_s, stop_s in rows.tolist():
-                # Lost time lies inside one interval, but that may be too short for a bin.
-                segment = int(np.searchsorted(starts - EDGE_TOLERANCE_S, start_s, side="right")) - 1
-                if segment < 0:
-                    continue
-                first = math.floor((start_s - starts[segment] + EDGE_TOLERANCE_S) / bin_width_s)
-                last = math.ceil((stop_s - starts[segment] - EDGE_TOLERANCE_S) / bin_width_s)
-                n = int(n_bins[segment])
-                offset = int(segment_offsets[segment])
-                own[offset + min(max(first, 0), n) : offset + min(max(last, 0), n)] = True
-        return lost if lost.any() else None
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """Spikes per bin, segment after segment.
-
-    Attributes:
-        counts: whole numbers in the smallest unsigned type that holds them; shape (n_bins, n_units), stored unit
-            after unit (Fortran order).
-        bin_width_s: bin width in seconds.
-        segment_offsets: segment `k` owns bins `segment_offsets[k]` to `segment_offsets[k + 1]`; shape (n_segments + 1,).
-        segment_start_s: when each segment starts; shape (n_segments,).
-        unit_ids: one text per unit.
-        covariates: what else drives the units, in every bin; None where nothing does.
-        lost: in which bins each unit was not observed, shape (n_bins, n_units) like `counts`, which are zero there and mean
-            nothing; None where no unit is lost.
-    """
-
-    counts: NDArray[np.unsignedinteger[Any]]
-    bin_width_s: float
-    segment_offsets: NDArray[np.int64]
-    segment_start_s: NDArray[np.float64]
-    unit_ids: tuple[str, ...]
-    covariates: CovariateColumns | None = None
-    lost: NDArray[np.bool_] | None = None
-
-    @property
-    def n_bins(self) -> int:
-        return int(self.counts.shape[0])
-
-    @property
-    def n_units(self) -> int:
-        return int(self.counts.shape[1])
-
-    @property
-    def mean_count(self) -> NDArray[np.float64]:
-        """Mean count of each unit over the bins in which it was observed; shape (n_units,)."""
-        if self.lost is None:
-            return np.asarray(self.counts.mean(axis=0, dtype=np.float64))
-        n_bins = self.n_bins - self.lost.sum(axis=0)
-        return np.asarray(self.counts.sum(axis=0, dtype=np.float64, where=~self.lost) / np.maximum(n_bins, 1))
-
-    @property
-    def n_segments(self) -> int:
-        return int(self.segment_start_s.size)
-
-    @property
-    def time_s(self) -> NDArray[np.float64]:
-        """Start of every bin in seconds, gaps left out; shape (n_bins,)."""
-        lengths = np.diff(self.segment_offsets)
-        within = np.arange(self.n_bins) - np.repeat(self.segment_offsets[:-1], lengths)
-        return np.asarray(np.repeat(self.segment_start_s, lengths) + within * self.bin_width_s)
-
-    def __repr__(self) -> str:
-        return (
-            f"Counts({self.n_bins} bins of {self.bin_width_s * 1e3:g} ms × {self.n_units} units "
-            f"in {self.n_segments} segment{'s' if self.n_segments != 1 else ''}, {self.counts.dtype})"
-        )
-
-
-def _outside(train: NDArray[np.float64], holes_s: Intervals) -> NDArray[np.float64]:
-    """The spikes of a sorted train that lie in none of some ordered intervals."""
-    edges = np.searchsorted(train, holes_s.ravel() - EDGE_TOLERANCE_S, side="left")
-    kept = np.concatenate([[0], edges, [train.size]]).reshape(-1, 2)
-    return take_stretches(train, kept)
-
-
-def take_stretches(values: NDArray[np.float64], stretches: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-    """The values from `a` up to `b` of every stretch (a, b), one after the other; thousands of trials cost no loop.
-
-    Args:
-        values: any values; shape (n,).
-        stretches: first and behind-last index of each stretch; shape (n_stretches, 2).
-    """
-    sizes = np.diff(stretches, axis=1).ravel()
-    shifts = stretches[:, 0] - (np.cumsum(sizes) - sizes)
-    return values[np.repeat(shifts, sizes) + np.arange(int(sizes.sum()))]
-
-
-def _check_times(times: NDArray[np.float64], offsets: NDArray[np.int64], ids: tuple[str, ...], name: str) -> None:
-    if not times.size:
-        return
-    broken = ~np.isfinite(times)
-    if broken.any():
-        first = int(np.argmax(broken))
-        row = int(np.searchsorted(offsets, first, side="right")) - 1
-        raise RecordingError(
-            f"{name}: {int(broken.sum())} spike times are NaN or infinite (first in unit {ids[row]!r}, "
-            f"spike {first - int(offsets[row])}).",
-            hint="remove them, or drop that unit",
-        )
-    falls = np.flatnonzero(times[1:] < times[:-1]) + 1
-    falls = falls[~np.isin(falls, offsets)]
-    if falls.size:
-        row = int(np.searchsorted(offsets, falls[0], side="right")) - 1
-        raise RecordingError(
-            f"{name}: spike times go back in time at {falls.size} places (first in unit {ids[row]!r}: "
-            f"{times[falls[0] - 1]:g} s is followed by {times[falls[0]]:g} s).",
-            hint="sort each unit's times first",
-        )
-
-
-def _bin_index(
-    train: NDArray[np.float64],
-    starts: NDArray[np.float64],
-    n_bins: NDArray[np.int64],
-    segment_offsets: NDArray[np.int64],
-    bin_width_s: float,
-) -> NDArray[np.int64]:
-    """Index of the bin that each spike falls into; spikes outside every whole bin are left out."""
-    if starts.size == 1:
-        index = np.floor((train - (starts[0] - EDGE_TOLERANCE_S)) / bin_width_s).astype(np.int64)
-        return np.asarray(index[(index >= 0) & (index < n_bins[0])])
-    segment = np.searchsorted(starts - EDGE_TOLERANCE_S, train, side="right") - 1
-    inside = segment >= 0
-    segment, train = segment[inside], train[inside]
-    index = np.floor((train - (starts[segment] - EDGE_TOLERANCE_S)) / bin_width_s).astype(np.int64)
-    inside = index < n_bins[segment]
-    return np.asarray(index[inside] + segment_offsets[segment[inside]])
 
 
 def _stack_columns(first: SpikeTrains, second: SpikeTrains) -> dict[str, NDArray[Any]]:
