@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from spikefit.errors import UsageError
 from spikefit.exporters import recording_h5, recording_nwb
-from spikefit.files import explain_os_error, replacing, sweep_partials
+from spikefit.files import is_same_file, make_room_for, replacing
 from spikefit.inspection import choose_units, covariates_not_offered, keep_chosen
 from spikefit.reading import read_recording
 
@@ -38,7 +38,7 @@ def convert(recording: str | Path, out: str | Path, config: Config, *, overwrite
     write = WRITERS.get(out.suffix.lower())
     if write is None:
         raise UsageError(f"{out}: expected a name that ends in {', '.join(WRITERS)}.", hint=f"pass {out.stem}.nwb, say")
-    if out.exists() and os.path.exists(recording) and os.path.samefile(out, recording):
+    if is_same_file(out, recording):
         raise UsageError(
             f"{out} is the recording itself, which is never written to.", hint="pass another file to write"
         )
@@ -49,13 +49,7 @@ def convert(recording: str | Path, out: str | Path, config: Config, *, overwrite
     wanted = config.recording
     choices = choose_units(trains, units=wanted.units, min_spikes=wanted.min_spikes)
     kept = keep_chosen(trains, choices, at_least=1)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        sweep_partials(out.parent)
-    except (FileExistsError, NotADirectoryError) as fault:
-        raise UsageError(f"{out}: a part of this path is a file, not a folder.", hint="pass another name") from fault
-    except OSError as fault:
-        raise explain_os_error(fault, out) from fault
+    make_room_for(out, hint="pass another name")
     with replacing(out) as scratch:
         lost = write(kept, scratch)
     return {

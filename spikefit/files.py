@@ -32,9 +32,9 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{path.suffix}")
     try:
         yield scratch
-        _fsync(scratch)
+        flush(scratch)
         os.replace(scratch, path)
-        _fsync_folder(path.parent)
+        _flush_folder(path.parent)
     except OSError as fault:
         raise explain_os_error(fault, path) from fault
     finally:
@@ -59,18 +59,16 @@ def writing_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
             raise UsageError(
                 f"{folder} is there already; it was left as it is.", hint="pass --overwrite, or another -o"
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as fault:
-        raise UsageError(f"{folder}: a part of this path is a file, not a folder.", hint="pass another -o") from fault
     except OSError as fault:
         raise explain_os_error(fault, folder) from fault
+    _make_parents(folder, "pass another -o")
     staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
     try:
         staging.mkdir()
         yield staging
         written = [path for path in sorted(staging.rglob("*")) if path.is_file()]
         for path in written:
-            _fsync(path)
+            flush(path)
         if not folder.exists():
             os.replace(staging, folder)
         else:
@@ -78,7 +76,7 @@ def writing_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
                 place = folder / path.relative_to(staging)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, place)
-        _fsync_folder(folder)
+        _flush_folder(folder)
     except OSError as fault:
         raise explain_os_error(fault, folder) from fault
     finally:
@@ -96,6 +94,37 @@ def sweep_partials(folder: Path) -> None:
     for stray in folder.glob(f".*{PARTIAL_SUFFIX}*"):
         with contextlib.suppress(OSError):
             stray.unlink()
+
+
+def make_room_for(path: Path, *, hint: str = "pass another -o") -> None:
+    """Make the folder that `path` shall lie in, and sweep away what an earlier run left half-written there.
+
+    Raises:
+        UsageError: if a part of the path is a file, or the place cannot be written to; `hint` says what to pass instead.
+        SpikefitError: if the disk is full.
+    """
+    _make_parents(path, hint)
+    try:
+        sweep_partials(path.parent)
+    except OSError as fault:
+        raise explain_os_error(fault, path) from fault
+
+
+def _make_parents(path: Path, hint: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as fault:
+        raise UsageError(f"{path}: a part of this path is a file, not a folder.", hint=hint) from fault
+    except OSError as fault:
+        raise explain_os_error(fault, path) from fault
+
+
+def is_same_file(path: Path, other: object) -> bool:
+    """Whether `other` names the very file that lies at `path`; an address, or a file that is gone, is none."""
+    try:
+        return isinstance(other, str | os.PathLike) and os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return False
 
 
 def explain_os_error(fault: OSError, path: Path) -> SpikefitError:
@@ -116,7 +145,8 @@ def explain_os_error(fault: OSError, path: Path) -> SpikefitError:
     return SpikefitError(f"{path}: could not be written: {fault}.", hint="check the disk and pass another -o")
 
 
-def _fsync(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until the disk holds what was written to a file, or which names a folder holds."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -124,7 +154,7 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _fsync_folder(folder: Path) -> None:
+def _flush_folder(folder: Path) -> None:
     # Without this the rename itself may be lost when the machine loses power; some network disks refuse it.
     with contextlib.suppress(OSError):
-        _fsync(folder)
+        flush(folder)

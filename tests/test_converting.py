@@ -180,7 +180,7 @@ def test_what_cannot_be_converted(source, tmp_path, monkeypatch):
     out.write_text("mine")
     with pytest.raises(UsageError, match="left as it is"):
         convert(source, out, Config())
-    monkeypatch.setattr("spikefit.files._fsync", lambda _: (_ for _ in ()).throw(OSError(28, os.strerror(28))))
+    monkeypatch.setattr("spikefit.files.flush", lambda _: (_ for _ in ()).throw(OSError(28, os.strerror(28))))
     with pytest.raises(SpikefitError, match="disk is full"):
         convert(source, out, Config(), overwrite=True)
     assert out.read_text() == "mine"

@@ -106,15 +106,10 @@ def settings_for_reading(config_file: Path | None, flags: dict[str, Any]) -> Con
 
 def _draw(trains: SpikeTrains, found: dict[str, Any], path: Path) -> None:
     from spikefit.errors import UsageError
-    from spikefit.files import replacing
+    from spikefit.files import is_same_file, replacing
     from spikefit.plots import plot_recording, save_figure
 
-    if (
-        trains.source is not None
-        and os.path.exists(trains.source)
-        and path.exists()
-        and os.path.samefile(path, trains.source)
-    ):
+    if is_same_file(path, trains.source):
         raise UsageError(f"{path} is the recording itself, which is never written to.", hint="pass another --plot FILE")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {str(path.parent)!r}.", hint="make it first")

@@ -45,7 +45,7 @@ def command(
 
     from spikefit.errors import UsageError
     from spikefit.exporters.protection import refuse_to_replace_originals
-    from spikefit.files import explain_os_error, sweep_partials
+    from spikefit.files import make_room_for
     from spikefit.report import write_report
     from spikefit.results import load_result
 
@@ -58,13 +58,7 @@ def command(
         refuse_to_replace_originals(page, result)
         if page.exists() and not overwrite:
             raise UsageError(f"{page} is there already; it was left as it is.", hint="pass --overwrite, or another -o")
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        sweep_partials(page.parent)
-    except (FileExistsError, NotADirectoryError) as fault:
-        raise UsageError(f"{page}: a part of this path is a file, not a folder.", hint="pass another -o") from fault
-    except OSError as fault:
-        raise explain_os_error(fault, page) from fault
+    make_room_for(page)
     beside = _figures(result, page.parent, formats, overwrite or out is None)
     write_report(result, page)
     if not quiet:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from spikefit.errors import UsageError, did_you_mean
 from spikefit.exporters.protection import refuse_to_replace_originals
 from spikefit.exporters.selection import POST_PRE, PRE_POST, Selection, select
-from spikefit.files import explain_os_error, replacing, sweep_partials, writing_folder
+from spikefit.files import explain_os_error, make_room_for, replacing, writing_folder
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -128,13 +128,7 @@ def export(
         module.refuse_taken(cut, path, overwrite=overwrite)
     else:
         _refuse_taken(path, overwrite=overwrite, folder=not chosen.suffix)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep_partials(path.parent)
-    except (FileExistsError, NotADirectoryError) as fault:
-        raise UsageError(f"{path}: a part of this path is a file, not a folder.", hint="pass another -o") from fault
-    except OSError as fault:
-        raise explain_os_error(fault, path) from fault
+    make_room_for(path)
     if not chosen.suffix:
         with writing_folder(path, overwrite=True) as staging:  # what may not be replaced was refused above
             module.write(cut, staging)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spikefit.errors import UsageError
-from spikefit.files import explain_os_error
+from spikefit.files import explain_os_error, is_same_file
 from spikefit.results import Result
 from spikefit.results.layout import DERIVED_FILES, MAIN_FILE, RESULT_FILES
 from spikefit.results.saving import sha256_of
@@ -33,7 +33,7 @@ def refuse_to_replace_originals(path: Path, result: Result, *recordings: str | o
             return
         known = result.provenance.get("input")
         known = known if isinstance(known, Mapping) else {}
-        if any(_same(path, other) for other in (known.get("path"), *recordings)) or _same_bytes(path, known):
+        if any(is_same_file(path, other) for other in (known.get("path"), *recordings)) or _same_bytes(path, known):
             raise UsageError(f"{path} is the recording itself, which is never written to.", hint="pass another -o")
         folder = path if path.is_dir() else path.parent
         is_result_folder = all((folder / name).is_file() for name in (MAIN_FILE, _BESIDE_MAIN_FILE))
@@ -43,13 +43,6 @@ def refuse_to_replace_originals(path: Path, result: Result, *recordings: str | o
             raise UsageError(f"{path} {what}, and stays as the fit left it.", hint="pass another -o")
     except OSError as fault:
         raise explain_os_error(fault, path) from fault
-
-
-def _same(path: Path, other: Any) -> bool:
-    try:
-        return isinstance(other, str | os.PathLike) and os.path.samefile(path, other)
-    except (OSError, ValueError):  # the other one is not there any more
-        return False
 
 
 def _same_bytes(path: Path, known: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from spikefit.config import Config
 from spikefit.covariates import Covariate
 from spikefit.errors import UsageError, did_you_mean
 from spikefit.expressions import select_units
+from spikefit.files import is_same_file, replacing
 from spikefit.latent_files import to_latents, write_latents
 from spikefit.pipeline import Recording
 from spikefit.progress import Progress, SilentProgress
@@ -125,7 +126,6 @@ def generate(
     """
     import torch
 
-    from spikefit.files import replacing
     from spikefit.fitting.device import choose_device
     from spikefit.fitting.pvae.apply import generate as draw
     from spikefit.simulated_files import write_nwb
@@ -190,7 +190,7 @@ def _place(
     place = Path(out)
     if place.suffix not in endings:
         raise UsageError(f"{place}: expected a name that ends in {' or '.join(endings)}.")
-    if isinstance(source, str | Path) and place.exists() and place.samefile(source):
+    if is_same_file(place, source):
         raise UsageError(f"{place} is the recording itself, which is never written to.", hint="pass another -o")
     if place.exists() and not overwrite:
         raise UsageError(f"{place}: there is a file already.", hint="pass --overwrite to replace it, or another -o")

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from spikefit.files import PARTIAL_SUFFIX, explain_os_error
+from spikefit.files import PARTIAL_SUFFIX, explain_os_error, flush
 from spikefit.results.layout import STAGING_PREFIX
 
 
@@ -33,7 +33,7 @@ def staged(folder: Path) -> Iterator[Path]:
 def move_all(staging: Path, folder: Path, names: list[str]) -> None:
     """Flush every file and rename it to its place; where one rename fails, take the earlier ones back."""
     for name in names:
-        _flush(staging / name)
+        flush(staging / name)
     kept = staging / "earlier"
     kept.mkdir()
     there_before = {name for name in names if os.path.lexists(folder / name)}
@@ -54,12 +54,4 @@ def move_all(staging: Path, folder: Path, names: list[str]) -> None:
                     os.replace(kept / name, folder / name)
         raise
     with contextlib.suppress(OSError):  # some network disks refuse to flush a folder
-        _flush(folder)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(folder)

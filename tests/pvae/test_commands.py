@@ -194,3 +194,13 @@ def test_generated_recordings_look_like_recordings(folder, invoke_pvae):
     from spikefit.loaders import read
 
     assert read(folder / "drawn.nwb").unit_ids == tuple(f"u{k}" for k in range(6))
+
+
+@pytest.mark.parametrize("recording", ["gone.nwb", "https://nowhere.invalid/one.nwb"])
+def test_a_recording_that_is_no_file_here_is_not_taken_for_the_latents_that_are(recording, tmp_path):
+    from spikefit.errors import ResultError
+
+    out = tmp_path / "latents.h5"
+    out.touch()
+    with pytest.raises(ResultError, match="no model"):
+        pvae_pipeline.encode(tmp_path / "no model", recording, out, overwrite=True)
