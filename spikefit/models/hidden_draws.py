@@ -16,11 +16,12 @@ from torch import Tensor
 
 from spikefit.models.kernels import Kernels
 from spikefit.models.soft_draws import soft_counts
-from spikefit.prob.chain import ChainEstimator, chain_log_prob, sample_chain
+from spikefit.prob.chain import chain_log_prob, sample_chain
 from spikefit.prob.estimators import PathwiseDraws, ScoreDraws
 from spikefit.prob.poisson import poisson_log_prob, sample_poisson
 from spikefit.prob.protocol import Draws, Estimator
-from spikefit.prob.single import BinaryGumbelEstimator, FirstArrivalEstimator, sample_occupancy, single_log_prob
+from spikefit.prob.relaxed import RelaxedEstimator
+from spikefit.prob.single import sample_occupancy, single_log_prob
 
 DrawHidden = Callable[[Tensor], Draws]
 
@@ -159,9 +160,7 @@ def log_prob_of(rate: Tensor, counts: Tensor, family: str, max_count: int) -> Te
 
 def is_relaxed(draws: object) -> TypeGuard[RelaxedDraws]:
     """Whether what is random about these draws does not depend on the rates."""
-    return isinstance(draws, EstimatorDraws) and isinstance(
-        draws.estimator, FirstArrivalEstimator | BinaryGumbelEstimator | ChainEstimator
-    )
+    return isinstance(draws, EstimatorDraws) and isinstance(draws.estimator, RelaxedEstimator)
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,7 @@ class RelaxedDraws(Protocol):
     """Draws of an estimator whose noise is independent of the rates."""
 
     @property
-    def estimator(self) -> FirstArrivalEstimator | BinaryGumbelEstimator | ChainEstimator: ...
+    def estimator(self) -> RelaxedEstimator: ...
     @property
     def n_draws(self) -> int: ...
     @property
@@ -193,7 +192,7 @@ class RelaxedDraws(Protocol):
 class RelaxedTurns:
     """All noise drawn beforehand, all slopes taken afterwards: little is left to do in a bin."""
 
-    estimator: FirstArrivalEstimator | BinaryGumbelEstimator | ChainEstimator
+    estimator: RelaxedEstimator
     noise: Float[Tensor, "bin *shape"]
     with_slopes: bool
 

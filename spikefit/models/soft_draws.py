@@ -10,13 +10,11 @@ from torch import Tensor
 
 from spikefit.models.kernels import Kernels
 from spikefit.prob.chain import ChainEstimator, along_the_chain, steps_of
-from spikefit.prob.single import BinaryGumbelEstimator, FirstArrivalEstimator
-
-Step = FirstArrivalEstimator | BinaryGumbelEstimator
+from spikefit.prob.relaxed import RelaxedEstimator
 
 
 def soft_counts(
-    estimator: Step | ChainEstimator,
+    estimator: RelaxedEstimator,
     rate: Float[Tensor, "*row_shape"],
     noise: Float[Tensor, "draw *row_shape"],
     kernels: Kernels,
@@ -29,15 +27,14 @@ def soft_counts(
         noise: what is random about them, as `estimator.noise` gives it.
         kernels: to compile the arithmetic.
     """
-    chain = isinstance(estimator, ChainEstimator)
     step = estimator.step if isinstance(estimator, ChainEstimator) else estimator
     counts: Tensor = _SoftSteps.apply(rate, noise, step, kernels)  # type: ignore[no-untyped-call]
-    return along_the_chain(steps_of(counts, estimator.max_count)) if chain else counts  # type: ignore[union-attr]
+    return along_the_chain(steps_of(counts, estimator.max_count)) if isinstance(estimator, ChainEstimator) else counts
 
 
 class _SoftSteps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rate: Tensor, noise: Tensor, step: Step, kernels: Kernels) -> Tensor:
+    def forward(ctx: Any, rate: Tensor, noise: Tensor, step: RelaxedEstimator, kernels: Kernels) -> Tensor:
         counts, slope = kernels(_counts_and_slopes, rate, noise, step=step)
         ctx.save_for_backward(slope)
         return counts
@@ -49,7 +46,7 @@ class _SoftSteps(torch.autograd.Function):
         return (grad * slope).sum(0), None, None, None
 
 
-def _counts_and_slopes(rate: Tensor, noise: Tensor, *, step: Step) -> tuple[Tensor, Tensor]:
+def _counts_and_slopes(rate: Tensor, noise: Tensor, *, step: RelaxedEstimator) -> tuple[Tensor, Tensor]:
     """The draws, and the derivative of each in its own rate."""
 
     def total(rates: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,16 +23,11 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from spikefit.prob.checks import check_generator
-from spikefit.prob.estimators import PathwiseDraws, ScoreDraws
+from spikefit.prob.estimators import ScoreDraws
 from spikefit.prob.local_expectation import poisson_correction
 from spikefit.prob.protocol import Estimator
-from spikefit.prob.single import (
-    SMALLEST_RATE,
-    BinaryGumbelEstimator,
-    FirstArrivalEstimator,
-    occupancy,
-    single_spike_estimator,
-)
+from spikefit.prob.relaxed import RelaxedEstimator
+from spikefit.prob.single import SMALLEST_RATE, occupancy, single_spike_estimator
 
 
 def steps_of(rows: Shaped[Tensor, "*batch row bin"], max_count: int) -> Shaped[Tensor, "*batch latent step bin"]:
@@ -79,7 +74,7 @@ def chain_log_prob(
 
 
 @dataclass(frozen=True)
-class ChainEstimator:
+class ChainEstimator(RelaxedEstimator):
     """Soft counts whose steps are soft draws of at most one spike each.
 
     Args:
@@ -87,29 +82,18 @@ class ChainEstimator:
         max_count: M, at least 1.
     """
 
-    step: FirstArrivalEstimator | BinaryGumbelEstimator
+    step: RelaxedEstimator
     max_count: int
-    whole_counts = False
-    needs_effect = False
-    min_draws = 1
 
     @property
     def name(self) -> str:
         return self.step.name
 
-    def draw(
-        self, expected_count: Shaped[Tensor, "*shape"], *, n_draws: int, generator: torch.Generator | None = None
-    ) -> PathwiseDraws:
-        check_generator(generator, expected_count.device)
-        noise = self.noise(expected_count.new_empty(n_draws, *expected_count.shape), generator)
-        return PathwiseDraws(self.relax(expected_count, noise))
-
     def noise(self, empty: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What is random about a draw, one number per step, written into `empty`."""
+        """What is random about each step."""
         return self.step.noise(empty, generator)
 
     def relax(self, expected_count: Tensor, noise: Tensor) -> Tensor:
-        """The draw, given what is random about it."""
         return along_the_chain(steps_of(self.step.relax(expected_count, noise), self.max_count))
 
 
@@ -186,5 +170,5 @@ def categorical_estimator(name: str, *, temperature: float, max_count: int) -> E
     if name == "exact":
         return ChainExactEstimator(max_count)
     step = single_spike_estimator(name, temperature=temperature)
-    assert isinstance(step, FirstArrivalEstimator | BinaryGumbelEstimator)
+    assert isinstance(step, RelaxedEstimator)
     return ChainEstimator(step, max_count)

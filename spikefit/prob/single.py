@@ -20,8 +20,9 @@ from torch import Tensor
 
 from spikefit.prob.checks import check_generator, check_temperature
 from spikefit.prob.edges import get_edge
-from spikefit.prob.estimators import ExactDraws, PathwiseDraws, ScoreDraws
+from spikefit.prob.estimators import ExactDraws, ScoreDraws
 from spikefit.prob.protocol import Estimator
+from spikefit.prob.relaxed import RelaxedEstimator
 
 SMALLEST_RATE = 1e-7  # below this a bin is empty in any practical number of draws, and log-odds stay finite
 
@@ -47,7 +48,7 @@ def sample_occupancy(expected_count: Tensor, generator: torch.Generator | None =
 
 
 @dataclass(frozen=True)
-class FirstArrivalEstimator:
+class FirstArrivalEstimator(RelaxedEstimator):
     """The first exponential arrival, counted with a softened edge.
 
     With λ the mean is that of the occupancy up to terms of order λ²τ², and exact as τ → 0.
@@ -55,9 +56,6 @@ class FirstArrivalEstimator:
 
     edge: str = "cubic"
     temperature: float = 0.5
-    whole_counts = False
-    needs_effect = False
-    min_draws = 1
 
     def __post_init__(self) -> None:
         get_edge(self.edge)
@@ -67,19 +65,11 @@ class FirstArrivalEstimator:
     def name(self) -> str:
         return f"eat-{self.edge}"
 
-    def draw(
-        self, expected_count: Shaped[Tensor, "*shape"], *, n_draws: int, generator: torch.Generator | None = None
-    ) -> PathwiseDraws:
-        check_generator(generator, expected_count.device)
-        noise = self.noise(expected_count.new_empty(n_draws, *expected_count.shape), generator)
-        return PathwiseDraws(self.relax(expected_count, noise))
-
     def noise(self, empty: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What is random about a draw: the first arrival at unit rate, written into `empty`."""
+        """First arrivals at unit rate, written into `empty`."""
         return empty.exponential_(generator=generator)
 
     def relax(self, expected_count: Tensor, noise: Tensor) -> Tensor:
-        """The draw, given what is random about it."""
         edge = get_edge(self.edge)
         # Arrivals far behind the bin count nothing, and would only overflow where λ is tiny.
         distance = (1 - noise / expected_count.clamp(min=SMALLEST_RATE)) / self.temperature
@@ -87,32 +77,21 @@ class FirstArrivalEstimator:
 
 
 @dataclass(frozen=True)
-class BinaryGumbelEstimator:
+class BinaryGumbelEstimator(RelaxedEstimator):
     """Gumbel-softmax over an empty and an occupied bin."""
 
     temperature: float = 0.5
     name = "gsm"
-    whole_counts = False
-    needs_effect = False
-    min_draws = 1
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
 
-    def draw(
-        self, expected_count: Shaped[Tensor, "*shape"], *, n_draws: int, generator: torch.Generator | None = None
-    ) -> PathwiseDraws:
-        check_generator(generator, expected_count.device)
-        noise = self.noise(expected_count.new_empty(n_draws, *expected_count.shape), generator)
-        return PathwiseDraws(self.relax(expected_count, noise))
-
     def noise(self, empty: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What is random about a draw: the difference of two Gumbel numbers, written into `empty`."""
+        """Differences of two Gumbel numbers."""
         uniform = empty.uniform_(generator=generator)
         return torch.logit(uniform, eps=torch.finfo(empty.dtype).eps)
 
     def relax(self, expected_count: Tensor, noise: Tensor) -> Tensor:
-        """The draw, given what is random about it."""
         rate = expected_count.clamp(min=SMALLEST_RATE)
         log_odds = rate + torch.log(occupancy(rate))
         return torch.sigmoid((log_odds + noise) / self.temperature)
