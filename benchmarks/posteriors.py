@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from spikefit.fitting.loop import Loop, LoopSettings
-from spikefit.fitting.problem import CORE_BINS, batch_windows
+from spikefit.fitting.sizes import CORE_BINS, batch_windows
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.poglm import POGLMNetwork

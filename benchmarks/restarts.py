@@ -24,9 +24,11 @@ from torch import Tensor
 
 from spikefit.config import Config
 from spikefit.fitted import fit_settings
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.loop import LoopSettings
-from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, Hooks, Problem, batch_windows, pose_problem
+from spikefit.fitting.problem import Problem, pose_problem
 from spikefit.fitting.scores import glm_nats, poglm_nats
+from spikefit.fitting.sizes import CORE_BINS, HELDOUT_CORE_BINS, batch_windows
 from spikefit.fitting.start import START_COUNT, calibrate
 from spikefit.fitting.training import Trained, Training
 from spikefit.fitting.with_hidden import choose_estimator, train_candidate

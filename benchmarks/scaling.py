@@ -28,7 +28,7 @@ from spikefit.fitting.design import Design
 from spikefit.fitting.glm import Solver
 from spikefit.fitting.loop import Loop, LoopSettings
 from spikefit.fitting.memory import FitSize, plan_memory
-from spikefit.fitting.problem import CORE_BINS, batch_windows
+from spikefit.fitting.sizes import CORE_BINS, batch_windows
 from spikefit.fitting.windows import Windows
 from spikefit.models.basis import make_basis
 from spikefit.models.long_sums import sum_over_bins

@@ -21,7 +21,7 @@ import torch
 from spikefit.config import Config
 from spikefit.fitted import fit_settings
 from spikefit.fitting.fit import fit_network
-from spikefit.fitting.problem import Hooks
+from spikefit.fitting.hooks import Hooks
 from spikefit.spikes import Counts
 
 BIN_S, MEDIAN_HZ, N_INPUTS, EXTRA = 0.005, 3.0, 5, 0.1

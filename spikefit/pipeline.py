@@ -33,7 +33,7 @@ from spikefit.stopping import Stopper
 if TYPE_CHECKING:
     import torch
 
-    from spikefit.fitting.problem import Hooks
+    from spikefit.fitting.hooks import Hooks
 
 logger = logging.getLogger(__name__)
 
@@ -278,7 +278,7 @@ class _Job:
 
     def hooks(self) -> Hooks:
         """Progress, checkpoints and stopping, as the fit wants them."""
-        from spikefit.fitting.problem import Hooks
+        from spikefit.fitting.hooks import Hooks
 
         return Hooks(
             stage=self.progress.start,

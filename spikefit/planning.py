@@ -15,7 +15,7 @@ from spikefit.spikes import Counts
 
 if TYPE_CHECKING:
     from spikefit.fitting.memory import MemoryPlan
-    from spikefit.fitting.problem import FitSettings
+    from spikefit.fitting.settings import FitSettings
 
 IMPORTS_BYTES = 350_000_000  # Python, torch and the readers, before any data
 FLOPS_PER_S = 25e9
@@ -116,7 +116,8 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
     """
     from spikefit.fitting.device import choose_device
     from spikefit.fitting.memory import memory_limit, plan_memory
-    from spikefit.fitting.problem import fit_basis, fit_size, n_start
+    from spikefit.fitting.problem import fit_basis
+    from spikefit.fitting.sizes import fit_size, n_start
     from spikefit.fitting.training import SEARCH_EPOCHS
 
     basis, n_coupling = fit_basis(settings, counts.bin_width_s)

@@ -19,7 +19,8 @@ from run import _cell, fit, judged
 
 import spikefit
 from spikefit.fitted import fit_settings
-from spikefit.fitting.problem import Hooks, pose_problem
+from spikefit.fitting.hooks import Hooks
+from spikefit.fitting.problem import pose_problem
 from spikefit.fitting.without_hidden import fit_observed
 
 

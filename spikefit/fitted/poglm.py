@@ -16,7 +16,7 @@ from spikefit.results import UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
 if TYPE_CHECKING:
-    from spikefit.fitting.problem import Hooks
+    from spikefit.fitting.hooks import Hooks
 
 
 class POGLM:

@@ -14,7 +14,7 @@ from spikefit.pair_types import NONE, fault_of, is_table, types_of_units
 from spikefit.spikes import Counts, SpikeTrains
 
 if TYPE_CHECKING:
-    from spikefit.fitting.problem import FitSettings
+    from spikefit.fitting.settings import FitSettings
 
 
 def binned(trains: SpikeTrains, config: Config) -> Counts:
@@ -34,7 +34,7 @@ def binned(trains: SpikeTrains, config: Config) -> Counts:
 def fit_settings(config: Config) -> FitSettings:
     """What the fitting needs to know of a config."""
     from spikefit.diagnostics.significance import FEWEST_UNITS
-    from spikefit.fitting.problem import FitSettings
+    from spikefit.fitting.settings import FitSettings
 
     moves = config.fit.significance in ("jitter", "shift", "trials")
     hidden = config.model.hidden

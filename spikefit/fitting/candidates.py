@@ -14,11 +14,13 @@ from torch import Tensor
 from spikefit.fitting.cross_validation import CrossValidation, cross_validate
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.how_many import CountShared, candidates_for, overfit_nats
 from spikefit.fitting.iwae import iwae_nats
 from spikefit.fitting.outcome import Array, PlainCouplings
-from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
+from spikefit.fitting.problem import Problem
 from spikefit.fitting.scores import Blocks, choose_hidden, describe_blocks, glm_nats, poglm_nats
+from spikefit.fitting.sizes import HELDOUT_CORE_BINS
 from spikefit.fitting.training import Trained
 from spikefit.fitting.uncertainty import curvature_of, errors_of_fit
 from spikefit.fitting.weight_rules import weight_rules

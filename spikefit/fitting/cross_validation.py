@@ -18,11 +18,13 @@ from torch import Tensor
 
 from spikefit.errors import UsageError
 from spikefit.fitting.folds import Fold, folds_of
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.how_many import overfit_nats
 from spikefit.fitting.iwae import iwae_nats
 from spikefit.fitting.lost import mean_counts
-from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
+from spikefit.fitting.problem import Problem
 from spikefit.fitting.scores import Score, glm_nats, ratio
+from spikefit.fitting.sizes import HELDOUT_CORE_BINS
 from spikefit.fitting.split import Split
 from spikefit.fitting.with_hidden import train_candidate
 from spikefit.fitting.without_hidden import fit_observed

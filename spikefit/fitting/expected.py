@@ -18,7 +18,8 @@ from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.loop import JUDGE_BATCH_BINS, JUDGE_SEED
 from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import hard_draws
-from spikefit.fitting.problem import HELDOUT_CORE_BINS, Problem
+from spikefit.fitting.problem import Problem
+from spikefit.fitting.sizes import HELDOUT_CORE_BINS
 from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.coupling import history_features
 from spikefit.models.link import LINK_VALUES

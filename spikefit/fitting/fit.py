@@ -16,12 +16,14 @@ from spikefit.fitting.choice import choice_metrics, further_scores
 from spikefit.fitting.compiling import compile_metrics, compile_notes
 from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.expected import judged_bins
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.how_many import CountShared
 from spikefit.fitting.knowing import settle_structure
 from spikefit.fitting.outcome import Array, FittedNetwork, score_metrics, size_metrics
 from spikefit.fitting.pieces_of_time import scores_by_piece
-from spikefit.fitting.problem import NEGATIVE_BINOMIAL, FitSettings, Hooks, Problem, pose_problem
+from spikefit.fitting.problem import Problem, pose_problem
 from spikefit.fitting.ridge import RidgeScore, choose_ridge
+from spikefit.fitting.settings import NEGATIVE_BINOMIAL, FitSettings
 from spikefit.fitting.with_hidden import poglm_outcome
 from spikefit.fitting.without_hidden import glm_outcome
 from spikefit.spikes import Counts

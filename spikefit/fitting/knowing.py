@@ -11,7 +11,8 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from spikefit.fitting.corners import sign_costs, weakest_that_silences
-from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.hooks import Hooks
+from spikefit.fitting.problem import Problem
 from spikefit.fitting.ridge import behind_best, walk
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.without_hidden import fit_observed

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from spikefit.errors import UsageError
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.moved_responses import MovedResponses
-from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.problem import Problem
 from spikefit.fitting.surrogates import refuse_many
 
 Array = NDArray[np.float64]

@@ -27,8 +27,9 @@ from torch import Tensor
 from spikefit.fitting.loop import JUDGE_BATCH_BINS, JUDGE_SEED
 from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import hard_draws
-from spikefit.fitting.problem import CORE_BINS, Problem
+from spikefit.fitting.problem import Problem
 from spikefit.fitting.processes import add_up, own_share
+from spikefit.fitting.sizes import CORE_BINS
 from spikefit.fitting.uncertainty import MOST_SENDERS_AND_LAGS, FitErrors, correlation_of
 from spikefit.fitting.windows import WindowBatch, Windows
 from spikefit.models.coupling import history_features

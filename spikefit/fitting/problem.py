@@ -1,4 +1,4 @@
-"""What a fit is posed as: settings, the binned recording on its device, and the split into training and held-out bins.
+"""What a fit is posed as: the binned recording on its device, and the split into training and held-out bins.
 
 Every candidate number of hidden units is fitted to the same problem and scored on the same windows of it.
 """
@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.errors import UsageError
-from spikefit.fitting.how_many import UNITS_PER_HIDDEN
 from spikefit.fitting.lost import LostBins, mean_counts
-from spikefit.fitting.memory import FitSize, MemoryPlan, memory_limit, plan_memory
+from spikefit.fitting.memory import MemoryPlan, memory_limit, plan_memory
+from spikefit.fitting.settings import NEGATIVE_BINOMIAL, FitSettings
+from spikefit.fitting.sizes import fit_size
 from spikefit.fitting.split import Split, only_where, split_bins
 from spikefit.fitting.structure import Structure
 from spikefit.fitting.windows import Windows
@@ -31,107 +29,9 @@ from spikefit.models.common_drive import CommonDrive
 from spikefit.models.depth import windows_context
 from spikefit.models.kernels import Kernels
 from spikefit.models.negative_binomial import Moments
-from spikefit.models.own_history import SAME, joined_basis
-from spikefit.pair_rules import PairRule, matching
-from spikefit.pieces import Spread, one_by_one
+from spikefit.models.own_history import joined_basis
+from spikefit.pair_rules import matching
 from spikefit.spikes import Counts
-
-NEGATIVE_BINOMIAL = "negative-binomial"
-CORE_BINS = 500  # scored bins of a training window; the context beside it is what is wasted
-HELDOUT_CORE_BINS = 2000
-FEWEST_BATCH_BINS, MOST_BATCH_BINS = 2000, 16_000
-STEPS_PER_PASS = 20
-NOT_IDENTITY = {  # settings that a checkpoint does not depend on
-    "hidden",
-    "hidden_auto",
-    "memory_limit",
-    "compiles",  # roundings alone, so that a run may be resumed either way
-    "folds",
-    "surrogates",
-    "n_surrogates",
-    "surrogates_below",
-    "long_lags",
-    "workers",
-}
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """What a fit depends on beside the counts; see `spikefit.config` for the meaning and the defaults.
-
-    `ridge`, `group_lasso` and `learning_rate` are None where they shall be chosen from the data. `dale` holds ids or patterns of senders with
-    their sign; a later pair overrules an earlier one. `common_drive_s` are the time constants of the common drive;
-    there is none where it is empty. With `hidden_auto` the numbers of hidden units to try are read from the
-    fit without them, and `hidden` is (0,). `surrogates` names how spikes are moved in the surrogates that a fit without hidden units is held against;
-    where it is None there are none, but with fewer units than `surrogates_below` they are jittered. They are made on so many `workers`
-    (None: all cores). `memory_limit` is in bytes, None where it shall follow from what is free; it
-    changes no number. `compiles` asks for `torch.compile` where hidden units are trained.
-    """
-
-    hidden: tuple[int, ...]
-    window_s: float
-    basis: str
-    n_functions: int
-    link: str
-    family: str
-    posterior: str
-    hidden_sign: str
-    estimator: str
-    temperature: float
-    n_draws: int
-    ridge: float | None
-    restarts: int
-    heldout: float
-    max_epochs: int
-    learning_rate: float | None
-    seed: int
-    common_drive_s: tuple[float, ...] = ()
-    folds: int = 1
-    hidden_auto: bool = False
-    surrogates: str | None = None
-    n_surrogates: int = 0
-    surrogates_below: int = 0
-    long_lags: bool = False
-    workers: int | None = None
-    pair_rules: tuple[PairRule, ...] = ()
-    count_law: str = "poisson"
-    dale: tuple[tuple[str, str], ...] = ()
-    posterior_depth: int = 0
-    group_lasso: float | None = 0.0
-    self_basis: str = SAME
-    self_functions: int = 4
-    self_window_s: float | None = None
-    memory_limit: int | None = None
-    compiles: bool = False
-    max_count: int = 1
-
-
-@dataclass
-class Hooks:
-    """What a caller wants to hear and to keep.
-
-    Attributes:
-        stage: told of a new stage and its length.
-        update: told how far it is, with figures.
-        checkpoints: folder for checkpoints; None for none.
-        keeps_checkpoints: whether this process writes them; with several, one does and all can read.
-        checkpoint_every_s: seconds between two of them.
-        resume: go on from the checkpoints in the folder, where there are some.
-        stop: raises when the run shall stop; called between epochs, after a checkpoint has been written.
-        should_stop: whether the run shall stop.
-        spread: does the independent pieces of the fit; see `spikefit.pieces`.
-    """
-
-    stage: Callable[[str, float | None], None] = lambda stage, total: None
-    update: Callable[..., None] = lambda done, **figures: None
-    checkpoints: Path | None = None
-    keeps_checkpoints: bool = True
-    checkpoint_every_s: float = 60.0
-    resume: bool = False
-    should_stop: Callable[[], bool] = lambda: False
-    stop: Callable[[], None] = lambda: None
-    spread: Spread = one_by_one
-    last_checkpoint: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,13 +150,9 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     split = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=settings.heldout, seed=settings.seed)
     if counts.covariates is not None and not counts.covariates.known.all():
         split = only_where(split, counts.covariates.known)
-    # Stored unit after unit, so the transpose is the memory as it lies; torch has few unsigned types.
-    by_unit = counts.counts.T
-    if by_unit.dtype != np.uint8:
-        by_unit = by_unit.astype(np.int16 if by_unit.max(initial=0) < 2**15 else np.int32)
     if counts.lost is not None:
         _check_lost(counts, settings)
-        by_unit = np.where(counts.lost.T, 0, by_unit)  # whatever stands there was not observed
+    by_unit = _by_unit(counts)
     on_device = torch.from_numpy(np.ascontiguousarray(by_unit)).to(device)
     mask = None if counts.lost is None else torch.from_numpy(np.ascontiguousarray(counts.lost.T)).to(device)
     mean_count, n_own = mean_counts(on_device, split.train, mask)
@@ -269,17 +165,9 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     lost = None if mask is None else LostBins(mask, mean_count.to(device))
     if settings.link == "sigmoid":
         _check_ceiling(counts, mean_count)
-    content = hashlib.sha256(np.ascontiguousarray(counts.counts.T if lost is None else by_unit).data)
-    if counts.lost is not None:
-        content.update(np.packbits(counts.lost.T).tobytes())
-    content.update(counts.segment_offsets.tobytes())
     covariates = None
     if counts.covariates is not None:
         covariates = torch.from_numpy(np.ascontiguousarray(counts.covariates.values.T)).to(device)
-        content.update(covariates.cpu().numpy().tobytes())
-        content.update(counts.covariates.known.tobytes())
-    identity = {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
-    identity |= {name: repr(value) for name, value in vars(settings).items() if name not in NOT_IDENTITY}
     dtype = torch.float32
     common_drive = traces = None
     if settings.common_drive_s:
@@ -295,7 +183,7 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         settings=settings,
         unit_ids=counts.unit_ids,
         mean_count=mean_count,
-        identity=identity,
+        identity=_identity_of(counts, by_unit) | settings.identity,
         memory=plan_memory(fit_size(counts, settings, basis.shape), memory_limit(device, settings.memory_limit)),
         common_drive=common_drive,
         traces=traces,
@@ -307,6 +195,27 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
     )
 
 
+def _by_unit(counts: Counts) -> NDArray[np.integer[Any]]:
+    """Counts as the device takes them, (unit, bin), zero where a unit is lost: whatever stands there was not observed."""
+    # Stored unit after unit, so the transpose is the memory as it lies; torch has few unsigned types.
+    by_unit = counts.counts.T
+    if by_unit.dtype != np.uint8:
+        by_unit = by_unit.astype(np.int16 if by_unit.max(initial=0) < 2**15 else np.int32)
+    return by_unit if counts.lost is None else np.where(counts.lost.T, 0, by_unit)
+
+
+def _identity_of(counts: Counts, by_unit: NDArray[Any]) -> dict[str, str]:
+    """What a fit depends on of its data, as texts that two equal recordings share."""
+    content = hashlib.sha256(np.ascontiguousarray(counts.counts.T if counts.lost is None else by_unit).data)
+    if counts.lost is not None:
+        content.update(np.packbits(counts.lost.T).tobytes())
+    content.update(counts.segment_offsets.tobytes())
+    if counts.covariates is not None:
+        content.update(np.ascontiguousarray(counts.covariates.values.T).tobytes())
+        content.update(counts.covariates.known.tobytes())
+    return {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
+
+
 def _check_lost(counts: Counts, settings: FitSettings) -> None:
     """Refuse what cannot be done where units are lost part of the time."""
     asked = "--long-lags" if settings.long_lags else f"--significance {settings.surrogates}"
@@ -316,6 +225,17 @@ def _check_lost(counts: Counts, settings: FitSettings) -> None:
             f"{asked} moves spikes in time, and units that are lost for part of it ({lost}) would be moved into time in which "
             "they were not observed.",
             hint="pass --observed common, leave these units out (--drop-unit), or take --significance null",
+        )
+
+
+def _check_ceiling(counts: Counts, mean_count: Tensor) -> None:
+    """Refuse units that fire close to what the bounded link can express."""
+    highest = int(mean_count.argmax())
+    if mean_count[highest] > HIGHEST_MEAN_SHARE * SIGMOID_CEILING:
+        raise UsageError(
+            f"unit {counts.unit_ids[highest]!r} fires {mean_count[highest]:.1f} spikes per bin on average; with the sigmoid "
+            f"link no bin can expect more than {SIGMOID_CEILING:g}.",
+            hint="pass a smaller --bin, or --link softplus",
         )
 
 
@@ -366,47 +286,3 @@ def _structure(settings: FitSettings, unit_ids: tuple[str, ...], device: torch.d
         for k in matching(name, unit_ids).tolist():
             signs[k] = sign
     return Structure.of(unit_ids, settings.pair_rules, signs, settings.group_lasso or 0.0).to(device)
-
-
-def fit_size(counts: Counts, settings: FitSettings, basis: tuple[int, ...]) -> FitSize:
-    """What the memory of a fit depends on; `basis` is the shape of the basis, (lag, basis)."""
-    # What auto will try is not known yet, only that it is no more than this.
-    n_hidden = counts.n_units // UNITS_PER_HIDDEN if settings.hidden_auto else max(settings.hidden)
-    return FitSize(
-        n_units=counts.n_units,
-        n_bins=counts.n_bins,
-        n_spikes=int(counts.counts.sum(dtype=np.int64)),
-        count_bytes=counts.counts.itemsize,
-        n_lags=basis[0],
-        n_functions=basis[1],
-        n_traces=len(settings.common_drive_s) + (0 if counts.covariates is None else counts.covariates.n_columns),
-        n_hidden=n_start(n_hidden) if n_hidden else 0,
-        max_count=settings.max_count,
-        n_restarts=settings.restarts,
-        n_draws=settings.n_draws,
-        core_bins=CORE_BINS,
-        batch_windows=batch_windows(counts.n_bins, CORE_BINS),
-        lost=counts.lost is not None,
-    )
-
-
-def batch_windows(n_train: int, core: int) -> int:
-    """Training windows of one step: a pass takes about twenty steps, within bounds."""
-    batch_bins = min(max(n_train // STEPS_PER_PASS, FEWEST_BATCH_BINS), MOST_BATCH_BINS)
-    return max(1, batch_bins // max(1, core))
-
-
-def n_start(n_hidden: int) -> int:
-    """Hidden units to start with, so that `n_hidden` true ones are found."""
-    return n_hidden + max(2, math.ceil(0.6 * n_hidden))
-
-
-def _check_ceiling(counts: Counts, mean_count: Tensor) -> None:
-    """Refuse units that fire close to what the bounded link can express."""
-    highest = int(mean_count.argmax())
-    if mean_count[highest] > HIGHEST_MEAN_SHARE * SIGMOID_CEILING:
-        raise UsageError(
-            f"unit {counts.unit_ids[highest]!r} fires {mean_count[highest]:.1f} spikes per bin on average; with the sigmoid "
-            f"link no bin can expect more than {SIGMOID_CEILING:g}.",
-            hint="pass a smaller --bin, or --link softplus",
-        )

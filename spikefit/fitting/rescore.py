@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from spikefit.covariate_columns import CovariateColumns
 from spikefit.fitting.glm import GLMFit
 from spikefit.fitting.lost import LostBins, mean_counts
-from spikefit.fitting.problem import CORE_BINS, HELDOUT_CORE_BINS, dispersion_about
+from spikefit.fitting.problem import dispersion_about
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, nats_per_bin, poglm_nats
+from spikefit.fitting.sizes import CORE_BINS, HELDOUT_CORE_BINS
 from spikefit.fitting.split import N_HELDOUT_CELLS, SHORTEST_CELL_IN_WINDOWS, split_bins
 from spikefit.fitting.windows import Windows
 from spikefit.models.common_drive import CommonDrive

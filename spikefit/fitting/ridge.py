@@ -17,8 +17,10 @@ import torch
 
 from spikefit.fitting.folds import folds_of
 from spikefit.fitting.glm import GLMFit
-from spikefit.fitting.problem import HELDOUT_CORE_BINS, Hooks, Problem
+from spikefit.fitting.hooks import Hooks
+from spikefit.fitting.problem import Problem
 from spikefit.fitting.scores import glm_nats
+from spikefit.fitting.sizes import HELDOUT_CORE_BINS
 from spikefit.fitting.without_hidden import fit_observed
 
 RIDGE_PATH = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from spikefit.alignment import HiddenSet, Stability, stability
 from spikefit.fitting.posterior import posterior_counts
-from spikefit.fitting.problem import HELDOUT_CORE_BINS, Problem
+from spikefit.fitting.problem import Problem
 from spikefit.fitting.pruning import keep_restarts
+from spikefit.fitting.sizes import HELDOUT_CORE_BINS
 from spikefit.fitting.windows import Windows
 from spikefit.models.poglm import POGLMNetwork
 

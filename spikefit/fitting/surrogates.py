@@ -22,9 +22,10 @@ from spikefit.errors import UsageError
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.moved_responses import INFORMATION_BINS_PER_FEATURE, MovedResponses
 from spikefit.fitting.moved_spikes import mover
-from spikefit.fitting.problem import Hooks, Problem
+from spikefit.fitting.problem import Problem
 from spikefit.fitting.surrogate_steps import N_MIDDLE, MovedSpikes, batch_size, refit, start_in_the_middle, steps_needed
 from spikefit.pieces import SURROGATES_PER_PIECE
 

@@ -13,23 +13,17 @@ from torch import Tensor
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.loop import LoopSettings
 from spikefit.fitting.marginal_errors import marginal_errors
 from spikefit.fitting.outcome import CI_LEVEL, Array, FittedNetwork, PlainCouplings, notes_on
 from spikefit.fitting.posterior import posterior_counts
-from spikefit.fitting.problem import (
-    CORE_BINS,
-    HELDOUT_CORE_BINS,
-    NEGATIVE_BINOMIAL,
-    FitSettings,
-    Hooks,
-    Problem,
-    batch_windows,
-    n_start,
-)
+from spikefit.fitting.problem import Problem
 from spikefit.fitting.pruning import keep_hidden
 from spikefit.fitting.residuals import ROTATIONS, residual_factors
 from spikefit.fitting.scores import poglm_nats
+from spikefit.fitting.settings import NEGATIVE_BINOMIAL, FitSettings
+from spikefit.fitting.sizes import CORE_BINS, HELDOUT_CORE_BINS, batch_windows, n_start
 from spikefit.fitting.stability import stability_of
 from spikefit.fitting.start import first_signs, start_from_factors
 from spikefit.fitting.training import Trained, Training, TrainingState

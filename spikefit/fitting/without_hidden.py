@@ -15,9 +15,11 @@ from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
 from spikefit.fitting.glm import GLMFit, dispersion_of, fit_glm, glm_log_likelihood
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on
-from spikefit.fitting.problem import NEGATIVE_BINOMIAL, Hooks, Problem
+from spikefit.fitting.problem import Problem
+from spikefit.fitting.settings import NEGATIVE_BINOMIAL
 from spikefit.fitting.surrogates import Surrogates, fit_surrogates
 from spikefit.fitting.uncertainty import FitErrors, curvature_of, errors_of_fit
 from spikefit.fitting.weight_rules import weight_rules

@@ -20,7 +20,7 @@ from spikefit.spikes import SpikeTrains
 from spikefit.stopping import Stopper
 
 if TYPE_CHECKING:
-    from spikefit.fitting.problem import Hooks
+    from spikefit.fitting.hooks import Hooks
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _refuse_a_finished_one(folder: Path) -> None:
 
 
 def _hooks(folder: Path | None, config: Config, resume: bool, progress: Progress, stopper: Stopper) -> Hooks:
-    from spikefit.fitting.problem import Hooks
+    from spikefit.fitting.hooks import Hooks
 
     return Hooks(
         stage=progress.start,

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from spikefit.fitting.fit import fit_network
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.loop import Loop, LoopSettings
-from spikefit.fitting.problem import FitSettings, Hooks
+from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.windows import Windows
 from spikefit.models.kernels import Kernels
 from spikefit.models.poglm import POGLMNetwork

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikefit.fitting.problem import FitSettings
+from spikefit.fitting.settings import FitSettings
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.simulate import Network, random_network, simulate
 from spikefit.spikes import Counts

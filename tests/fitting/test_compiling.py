@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from spikefit.fitting.fit import fit_network
-from spikefit.fitting.problem import FitSettings
+from spikefit.fitting.settings import FitSettings
 from spikefit.models.kernels import Kernels
 from spikefit.spikes import Counts
 

@@ -17,7 +17,7 @@ from spikefit.fitting.corners import Corners, fit_with_corners, sign_costs, weak
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import GLMFit, fit_glm
-from spikefit.fitting.problem import FitSettings
+from spikefit.fitting.settings import FitSettings
 from spikefit.models.basis import make_basis
 from spikefit.models.common_drive import CommonDrive
 from spikefit.simulate import Network, simulate

@@ -21,10 +21,12 @@ from spikefit.fitted import binned
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.iwae import iwae_nats
 from spikefit.fitting.loop import judge
-from spikefit.fitting.problem import FitSettings, Hooks, pose_problem
+from spikefit.fitting.problem import pose_problem
 from spikefit.fitting.pruning import keep_hidden
+from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.split import Split, only_where
 from spikefit.fitting.windows import Windows
 from spikefit.models.poglm import POGLMNetwork

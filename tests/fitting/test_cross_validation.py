@@ -15,10 +15,12 @@ from spikefit.fitting.candidates import fit_candidates
 from spikefit.fitting.cross_validation import CrossValidation, cross_validate
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.folds import folds_of
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.iwae import iwae_nats
 from spikefit.fitting.outcome import FittedNetwork
-from spikefit.fitting.problem import FitSettings, Hooks, pose_problem
+from spikefit.fitting.problem import pose_problem
 from spikefit.fitting.scores import glm_nats
+from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.without_hidden import fit_observed
 from spikefit.spikes import Counts
 

@@ -10,8 +10,8 @@ import torch
 
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.objective import elbo, hard_draws
-from spikefit.fitting.problem import FitSettings
 from spikefit.fitting.pruning import keep_hidden, keep_restarts
+from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.start import start_from_factors
 from spikefit.fitting.windows import Windows
 from spikefit.models.depth import CHANNELS, TAPS, DeepReadout, margin

@@ -13,8 +13,8 @@ from spikefit.config import Config
 from spikefit.config.sections import GradientConfig, ModelConfig
 from spikefit.errors import ConfigError
 from spikefit.fitting.loop import Loop, LoopSettings, judge
-from spikefit.fitting.problem import FitSettings
 from spikefit.fitting.rescore import network_of
+from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import choose_estimator
 from spikefit.models.poglm import POGLMNetwork

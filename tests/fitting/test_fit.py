@@ -13,7 +13,8 @@ import torch
 from spikefit.errors import UsageError
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.outcome import notes_on
-from spikefit.fitting.problem import FitSettings, pose_problem
+from spikefit.fitting.problem import pose_problem
+from spikefit.fitting.settings import FitSettings
 from spikefit.simulate import Network, simulate
 from spikefit.spikes import Counts
 

@@ -19,8 +19,9 @@ from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import GLMFit, Solver, dispersion_of, fit_glm, glm_log_likelihood
 from spikefit.fitting.lost import LostBins, mean_counts
 from spikefit.fitting.objective import elbo, hard_draws
-from spikefit.fitting.problem import FitSettings, pose_problem
+from spikefit.fitting.problem import pose_problem
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats
+from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.uncertainty import errors_of_fit
 from spikefit.models.basis import make_basis
 from spikefit.spikes import Counts

@@ -17,8 +17,9 @@ from spikefit.errors import ConfigError
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import dispersion_of, fit_glm, glm_log_likelihood
-from spikefit.fitting.problem import FitSettings, dispersion_about, pose_problem
+from spikefit.fitting.problem import dispersion_about, pose_problem
 from spikefit.fitting.scores import describe_blocks, glm_nats
+from spikefit.fitting.settings import FitSettings
 from spikefit.models.likelihood import log_likelihood
 from spikefit.models.link import LINKS
 from spikefit.predictive import free_runs

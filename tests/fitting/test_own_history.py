@@ -16,8 +16,11 @@ from spikefit.errors import ConfigError
 from spikefit.fitting import uncertainty
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.loop import Loop, LoopSettings
-from spikefit.fitting.problem import FitSettings, Hooks, fit_basis, n_start, pose_problem
+from spikefit.fitting.problem import fit_basis, pose_problem
+from spikefit.fitting.settings import FitSettings
+from spikefit.fitting.sizes import n_start
 from spikefit.fitting.structure import Structure
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.fitting.without_hidden import fit_observed

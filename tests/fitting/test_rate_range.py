@@ -15,9 +15,10 @@ from spikefit.config.command_sections import PVAE_LEARNING_RATE
 from spikefit.errors import ConfigError
 from spikefit.fitting import training
 from spikefit.fitting.fit import fit_network
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.loop import Loop, LoopSettings, judge
-from spikefit.fitting.problem import FitSettings, Hooks
 from spikefit.fitting.rate_range import LARGEST_CHOSEN, SAFE_SHARE, SMALLEST_CHOSEN, RateRange, try_rates
+from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.windows import Windows
 from spikefit.models.poglm import POGLMNetwork
 from spikefit.prob import get_estimator

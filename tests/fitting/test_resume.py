@@ -17,8 +17,9 @@ import torch
 from spikefit.errors import ResultError
 from spikefit.fitting import with_hidden
 from spikefit.fitting.fit import fit_network
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.outcome import FittedNetwork
-from spikefit.fitting.problem import FitSettings, Hooks
+from spikefit.fitting.settings import FitSettings
 from spikefit.spikes import Counts
 
 CPU = torch.device("cpu")

@@ -12,9 +12,11 @@ from spikefit.config import Config
 from spikefit.errors import ConfigError
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.folds import folds_of
-from spikefit.fitting.problem import FitSettings, Hooks, pose_problem
+from spikefit.fitting.hooks import Hooks
+from spikefit.fitting.problem import pose_problem
 from spikefit.fitting.ridge import N_FOLDS, RIDGE_PATH, choose_ridge
 from spikefit.fitting.scores import glm_nats
+from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.without_hidden import fit_observed
 from spikefit.simulate import random_network, simulate
 from spikefit.spikes import Counts

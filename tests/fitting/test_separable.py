@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.glm import fit_glm
-from spikefit.fitting.problem import FitSettings
 from spikefit.fitting.separable import find_separable, parameters_note
+from spikefit.fitting.settings import FitSettings
 from spikefit.models.basis import make_basis
 from spikefit.spikes import Counts
 

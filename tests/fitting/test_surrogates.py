@@ -17,9 +17,10 @@ from spikefit.fitted import fit_settings
 from spikefit.fitting import moved_responses
 from spikefit.fitting.design import Design
 from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.moved_responses import MovedResponses
 from spikefit.fitting.moved_spikes import mover
-from spikefit.fitting.problem import Hooks, Problem, pose_problem
+from spikefit.fitting.problem import Problem, pose_problem
 from spikefit.fitting.surrogate_steps import MovedSpikes, refit
 from spikefit.fitting.surrogates import fit_surrogates, kept
 from spikefit.fitting.without_hidden import fit_observed

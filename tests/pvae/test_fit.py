@@ -7,7 +7,7 @@ import torch
 from spikefit import pvae_pipeline
 from spikefit.config import Config
 from spikefit.errors import RecordingError, ResultError, UsageError
-from spikefit.fitting.problem import Hooks
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.pvae.choose import fewest_as_good
 from spikefit.fitting.pvae.fit import fit_pvae
 from spikefit.fitting.pvae.folds import cut_folds, take

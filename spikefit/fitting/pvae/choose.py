@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from spikefit.errors import UsageError
-from spikefit.fitting.problem import Hooks
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.pvae.data import windows_of
 from spikefit.fitting.pvae.fit import FittedPvae, fit_pvae
 from spikefit.fitting.pvae.folds import take

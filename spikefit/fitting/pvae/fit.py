@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikefit.errors import RecordingError, UsageError
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
-from spikefit.fitting.problem import Hooks
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.pvae.data import constant_units, moments, windows_of
 from spikefit.fitting.pvae.folds import FoldRanges, cut_folds
 from spikefit.fitting.pvae.loop import LoopSettings, PvaeLoop
