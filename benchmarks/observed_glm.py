@@ -27,7 +27,8 @@ import torch
 from sklearn.linear_model import PoissonRegressor
 
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit, fit_glm
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.memory import FitSize, plan_memory
 from spikefit.models.basis import make_basis
 from spikefit.models.coupling import history_features

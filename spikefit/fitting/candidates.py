@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spikefit.fitting.cross_validation import CrossValidation, cross_validate
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.how_many import CountShared, candidates_for, overfit_nats
 from spikefit.fitting.iwae import iwae_nats

@@ -27,7 +27,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import SUFFICIENT_DECREASE, GLMFit, Solver, Spectrum
+from spikefit.fitting.glm import SUFFICIENT_DECREASE
+from spikefit.fitting.glm_fit import GLMFit, Spectrum
+from spikefit.fitting.penalised import PenalisedGLM
 
 OWN_AFTER = 5  # iterations with the shared matrix; what has not arrived then gets matrices of its own,
 OWN_EVERY = 4  # made anew after so many iterations
@@ -114,13 +116,13 @@ def sign_costs(design: Design, fit: GLMFit, n_functions: int) -> tuple[Float[Ten
         fit: on them, with nothing held.
         n_functions: weights of a pair.
     """
-    solver = Solver(design, 0.0, "softplus", spectrum=fit.spectrum)
+    smooth = PenalisedGLM(design, 0.0, "softplus", spectrum=fit.spectrum)
     weights = fit.weights[:, : design.n_couplings].unflatten(1, (-1, n_functions))
     off = 1 - torch.eye(design.n_units, dtype=weights.dtype, device=weights.device)
     own = torch.stack(
-        [solver.gram[m : m + n_functions, m : m + n_functions] for m in range(0, design.n_couplings, n_functions)]
+        [smooth.gram[m : m + n_functions, m : m + n_functions] for m in range(0, design.n_couplings, n_functions)]
     )
-    per_bin = (0.5 * solver.baseline_curvature)[:, None] * off
+    per_bin = (0.5 * smooth.baseline_curvature)[:, None] * off
 
     def cost(lost: Tensor) -> Tensor:
         total: Tensor = (per_bin * torch.einsum("nmk,mkl,nml->nm", lost, own, lost)).sum(0)
@@ -129,7 +131,7 @@ def sign_costs(design: Design, fit: GLMFit, n_functions: int) -> tuple[Float[Ten
     return cost(weights.clamp(max=0)), cost(weights.clamp(min=0))
 
 
-class _CornerSolver(Solver):
+class _CornerSolver(PenalisedGLM):
     """The work of `fit_with_corners`."""
 
     def __init__(
@@ -149,6 +151,7 @@ class _CornerSolver(Solver):
         # Largest eigenvalue of each sender's own part of the Gram matrix: the steepest that its parabola can be.
         self.steepest = torch.stack([torch.linalg.eigvalsh(self.gram[b, b])[-1] for b in self.blocks]).clamp(min=0)
         self.information: Tensor | None = None  # matrices of some units' own, by `own_row`
+        self.own_row = torch.zeros(design.n_units, dtype=torch.long, device=design.device)
         self.own_steepest = torch.empty(0, dtype=torch.float64, device=design.device)
         self.scale = torch.ones(design.n_units, dtype=torch.float64, device=design.device)
 

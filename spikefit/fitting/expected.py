@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.loop import JUDGE_BATCH_BINS, JUDGE_SEED
 from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import hard_draws

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 
 UNITS_PER_HIDDEN = 3  # fewer recorded units to a hidden one cannot tell several of them apart
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spikefit.errors import UsageError
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.moved_responses import MovedResponses
 from spikefit.fitting.problem import Problem

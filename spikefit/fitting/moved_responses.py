@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.problem import Problem
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.common_drive import CommonDrive

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.problem import Problem
 from spikefit.fitting.scores import describe_blocks, glm_nats, poglm_nats
 from spikefit.marks import PIECE_S

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from spikefit.covariate_columns import CovariateColumns
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.lost import LostBins, mean_counts
 from spikefit.fitting.problem import dispersion_about
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats, nats_per_bin, poglm_nats

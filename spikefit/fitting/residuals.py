@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.models.link import LINKS
 
 FACTORING_ROUNDS = 100

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from spikefit.fitting.folds import folds_of
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.problem import Problem
 from spikefit.fitting.scores import glm_nats

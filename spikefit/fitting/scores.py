@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.loop import JUDGE_BATCH_BINS, judge
 from spikefit.fitting.windows import Windows
 from spikefit.models.coupling import history_features

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import Solver
+from spikefit.fitting.penalised import PenalisedGLM
 
 Array = NDArray[np.float64]
 
@@ -201,8 +201,8 @@ def parameters_note(design: Design, ridge: float, link: str, free: Tensor | None
     told = f"each unit has {n_parameters} parameters for {design.n_bins} bins"
     if ridge == 0:
         return (f"{told} and no penalty: many fits are equally good, and this is one of them; pass a --ridge above 0",)
-    solver = Solver(design, ridge, link)
-    information = solver.baseline_curvature[:, None] * torch.linalg.eigvalsh(solver.gram).clamp(min=0)
+    glm = PenalisedGLM(design, ridge, link)
+    information = glm.baseline_curvature[:, None] * torch.linalg.eigvalsh(glm.gram).clamp(min=0)
     left = 1 + float((information / (information + ridge)).sum(1).median())
     return (
         f"{told}: the penalty decides most of them. A ridge of {ridge:g} leaves about as much freedom as {left:.0f} free "

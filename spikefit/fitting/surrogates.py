@@ -21,7 +21,7 @@ from spikefit.all_cores import on_all_cores
 from spikefit.errors import UsageError
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.moved_responses import INFORMATION_BINS_PER_FEATURE, MovedResponses
 from spikefit.fitting.moved_spikes import mover

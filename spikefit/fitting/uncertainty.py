@@ -16,7 +16,7 @@ from torch import Tensor
 
 from spikefit.fitting.collinearity import inflation, shared_variance_alone, variance_alone
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.models.link import LINKS
 from spikefit.models.products import Weights
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spikefit.fitting.checkpoint import load_checkpoint, save_checkpoint
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.loop import LoopSettings
 from spikefit.fitting.marginal_errors import marginal_errors

@@ -14,7 +14,8 @@ from spikefit.fitting.corners import fit_with_corners
 from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.design import Design
 from spikefit.fitting.device import float64_device
-from spikefit.fitting.glm import GLMFit, dispersion_of, fit_glm, glm_log_likelihood
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.glm_fit import GLMFit, dispersion_of, glm_log_likelihood
 from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.long_lags import fit_long_lags
 from spikefit.fitting.outcome import CI_LEVEL, FittedNetwork, notes_on

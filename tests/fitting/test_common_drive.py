@@ -12,7 +12,7 @@ import torch
 import spikefit
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
-from spikefit.fitting.glm import GLMFit, glm_log_likelihood
+from spikefit.fitting.glm_fit import GLMFit, glm_log_likelihood
 from spikefit.fitting.problem import pose_problem
 from spikefit.fitting.scores import glm_nats
 from spikefit.fitting.settings import FitSettings

@@ -16,7 +16,8 @@ from spikefit.fitting import corners as corners_module
 from spikefit.fitting.corners import Corners, fit_with_corners, sign_costs, weakest_that_silences
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
-from spikefit.fitting.glm import GLMFit, fit_glm
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.settings import FitSettings
 from spikefit.models.basis import make_basis
 from spikefit.models.common_drive import CommonDrive

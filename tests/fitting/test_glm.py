@@ -15,7 +15,8 @@ from scipy.special import expit
 
 from spikefit.fitting import glm
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit, fit_glm, glm_log_likelihood
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.glm_fit import GLMFit, glm_log_likelihood
 from spikefit.models.basis import make_basis
 from spikefit.models.link import LINKS
 from spikefit.spikes import Counts

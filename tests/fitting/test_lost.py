@@ -16,7 +16,8 @@ from spikefit.errors import UsageError
 from spikefit.fitting import design as design_module
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
-from spikefit.fitting.glm import GLMFit, Solver, dispersion_of, fit_glm, glm_log_likelihood
+from spikefit.fitting.glm import Solver, fit_glm
+from spikefit.fitting.glm_fit import GLMFit, dispersion_of, glm_log_likelihood
 from spikefit.fitting.lost import LostBins, mean_counts
 from spikefit.fitting.objective import elbo, hard_draws
 from spikefit.fitting.problem import pose_problem

@@ -15,7 +15,8 @@ from spikefit.fitting import design as design_module
 from spikefit.fitting import loop as loop_module
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
-from spikefit.fitting.glm import fit_glm, glm_log_likelihood
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.glm_fit import glm_log_likelihood
 from spikefit.fitting.loop import Loop, LoopSettings, judge
 from spikefit.fitting.memory import FitSize, halving, out_of_memory, plan_memory
 from spikefit.fitting.windows import Windows

@@ -16,7 +16,8 @@ import spikefit
 from spikefit.errors import ConfigError
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
-from spikefit.fitting.glm import dispersion_of, fit_glm, glm_log_likelihood
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.glm_fit import dispersion_of, glm_log_likelihood
 from spikefit.fitting.problem import dispersion_about, pose_problem
 from spikefit.fitting.scores import describe_blocks, glm_nats
 from spikefit.fitting.settings import FitSettings

@@ -12,7 +12,7 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.loop import judge
 from spikefit.fitting.objective import elbo, hard_draws
 from spikefit.fitting.scores import glm_nats, poglm_nats

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from spikefit.fitting import design as design_module
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import fit_glm, glm_log_likelihood
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.glm_fit import glm_log_likelihood
 from spikefit.models.coupling import history_features
 from spikefit.models.products import (
     CHUNK_BINS,

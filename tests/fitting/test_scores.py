@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.scores import (
     Blocks,
     bits_per_spike,

@@ -12,7 +12,8 @@ from scipy.optimize import minimize
 
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
-from spikefit.fitting.glm import GLMFit, fit_glm
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.structure import Structure
 from spikefit.fitting.uncertainty import connectivity_errors

@@ -16,7 +16,7 @@ import spikefit
 from spikefit.fitted import fit_settings
 from spikefit.fitting import moved_responses
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.moved_responses import MovedResponses
 from spikefit.fitting.moved_spikes import mover

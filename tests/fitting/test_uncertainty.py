@@ -8,7 +8,8 @@ import torch
 
 from spikefit.fitting import uncertainty
 from spikefit.fitting.design import Design
-from spikefit.fitting.glm import GLMFit, fit_glm
+from spikefit.fitting.glm import fit_glm
+from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
 from spikefit.fitting.uncertainty import connectivity_errors, coupling_errors
 from spikefit.models.basis import make_basis
