@@ -11,12 +11,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikefit.errors import ResultError
 from spikefit.files import replacing
 
 FORMAT = "spikefit-checkpoint-1"
+
+
+def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """A model's parameters, and what Adam remembers of each."""
+    out = {f"model/{name}": parameter.detach() for name, parameter in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            out[f"adam/{key}/{name}"] = value
+    return out
+
+
+@torch.no_grad()
+def put_back(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Give a model and its Adam what `tensors_of` kept of them."""
+    for name, parameter in model.named_parameters():
+        parameter.copy_(tensors[f"model/{name}"])
+        keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"adam/{key}/{name}" in tensors]
+        # Adam counts its steps on the CPU.
+        optimizer.state[parameter] = {
+            key: tensors[f"adam/{key}/{name}"].clone().to("cpu" if key == "step" else parameter.device) for key in keys
+        }
+        if not keys:
+            optimizer.state.pop(parameter)
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], values: dict[str, Any], identity: dict[str, str]) -> None:

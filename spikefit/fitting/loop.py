@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from spikefit.errors import NotConvergedError
+from spikefit.fitting.checkpoint import put_back, tensors_of
 from spikefit.fitting.memory import halving
 from spikefit.fitting.objective import elbo, hard_draws
 from spikefit.fitting.processes import add_up, own_share
@@ -288,28 +289,15 @@ class Loop:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on."""
-        out = {f"model/{name}": parameter.detach() for name, parameter in self.model.named_parameters()}
-        for name, parameter in self.model.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                out[f"adam/{key}/{name}"] = value
+        out = tensors_of(self.model, self.optimizer)
         out["generator"], out["shuffle"] = self.generator.get_state(), self.shuffle.get_state()
         return out
 
-    @torch.no_grad()
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Put back what `tensors` gave."""
         self.generator.set_state(tensors["generator"].cpu())
         self.shuffle.set_state(tensors["shuffle"].cpu())
-        for name, parameter in self.model.named_parameters():
-            parameter.copy_(tensors[f"model/{name}"])
-            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"adam/{key}/{name}" in tensors]
-            # Adam counts its steps on the CPU.
-            self.optimizer.state[parameter] = {
-                key: tensors[f"adam/{key}/{name}"].clone().to("cpu" if key == "step" else parameter.device)
-                for key in keys
-            }
-            if not keys:
-                self.optimizer.state.pop(parameter)
+        put_back(tensors, self.model, self.optimizer)
 
 
 def _seeds(seed: int, windows: Tensor) -> list[int]:

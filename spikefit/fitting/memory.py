@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 
 from spikefit.errors import DeviceError
+from spikefit.fitting.lbfgs import PAIRS
 from spikefit.machine import memory_bytes, place_in_team
 from spikefit.models.products import by_spikes
 
@@ -28,7 +29,7 @@ MOST_CACHE_BYTES = 48 << 20
 MOST_CACHE_SHARE = 0.35
 SHARE_OF_FREE = 0.75  # of the memory that is free now; the rest is for what others do meanwhile
 MOST_PART_BINS = 4096  # in more bins at a time a step on a CPU only gets slower
-REMEMBERED = 2 * 8 + 8  # vectors of all parameters that the L-BFGS holds: its pairs, and what it works with
+REMEMBERED = 2 * PAIRS + 8  # vectors of all parameters that the L-BFGS holds: its pairs, and what it works with
 SQUARES = 4  # Gram matrix, its factors and the workspace of the factorisation
 ARRAYS_PER_DRAW = 10  # values of (draw, window, restart, unit, bin) that a step holds at its fullest
 

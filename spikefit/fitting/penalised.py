@@ -42,7 +42,7 @@ class PenalisedGLM:
     Attributes:
         mean: of every feature over all bins; (feature,).
         mean_count: of every unit over the bins in which it was observed; (unit,).
-        n_own_bins: those bins; (unit,).
+        n_own_bins: those bins; (unit,), or one number where it is the same for all.
         start_drive: at which a unit without couplings has its mean count; (unit,).
         baseline_curvature: Fisher information of that drive, in nats; (unit,).
         spectrum: of the features.

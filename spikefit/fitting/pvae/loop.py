@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from spikefit.errors import NotConvergedError
+from spikefit.fitting.checkpoint import put_back, tensors_of
 from spikefit.fitting.pvae.data import LatentBatch, LatentWindows, parts
 from spikefit.fitting.pvae.objective import bound, soft_draws, whole_draws
 from spikefit.models.pvae.expectation import expected_value
@@ -165,10 +166,7 @@ class PvaeLoop:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on."""
-        out = {f"model/{name}": parameter.detach() for name, parameter in self.model.named_parameters()}
-        for name, parameter in self.model.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                out[f"adam/{key}/{name}"] = value
+        out = tensors_of(self.model, self.optimizer)
         out |= {f"average/{name}": parameter.detach() for name, parameter in self.averaged.named_parameters()}
         out["n_steps"] = torch.tensor(self.n_steps)
         out["generator"], out["shuffle"] = self.generator.get_state(), self.shuffle.get_state()
@@ -182,16 +180,7 @@ class PvaeLoop:
         self.n_steps = int(tensors["n_steps"])
         for name, parameter in self.averaged.named_parameters():
             parameter.copy_(tensors[f"average/{name}"])
-        for name, parameter in self.model.named_parameters():
-            parameter.copy_(tensors[f"model/{name}"])
-            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"adam/{key}/{name}" in tensors]
-            # Adam counts its steps on the CPU.
-            self.optimizer.state[parameter] = {
-                key: tensors[f"adam/{key}/{name}"].clone().to("cpu" if key == "step" else parameter.device)
-                for key in keys
-            }
-            if not keys:
-                self.optimizer.state.pop(parameter)
+        put_back(tensors, self.model, self.optimizer)
 
 
 def shown_units(
