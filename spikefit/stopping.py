@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +17,25 @@ from typing import Any
 from spikefit.errors import Checkpointed
 
 _ASKING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+
+Hear = Callable[[int, FrameType | None], None]
+
+
+def listen(hear: Hear) -> dict[int, Any]:
+    """Let `hear` have the signals that ask to stop; in another thread than the main one it gets none.
+
+    Returns:
+        Who had them before, for `give_back`.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, hear) for number in _ASKING}
+
+
+def give_back(before: dict[int, Any]) -> None:
+    """Let those have the signals again who had them before `listen`."""
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class Stopper:
@@ -28,13 +47,11 @@ class Stopper:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stopper:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._hear) for number in _ASKING}
+        self._before = listen(self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back(self._before)
         self._before = {}
 
     @contextlib.contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
 from types import FrameType
@@ -17,10 +15,10 @@ from spikefit.batching.outcome import Outcome
 from spikefit.batching.places import Places, write_json
 from spikefit.batching.summary import write_summary
 from spikefit.errors import SpikefitError
+from spikefit.stopping import give_back, listen
 
 SUMMARY_EVERY_S = 30.0
 LOOK_EVERY_S = 1.0
-_ASKING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class Conductor:
@@ -58,13 +56,11 @@ class Conductor:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Conductor:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._hear) for number in _ASKING}
+        self._before = listen(self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back(self._before)
         self._display.end()
 
     def started(self, name: str) -> None:
