@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError
-from spikefit.loaders.raw import NOT_A_NEURON, RawRecording, ReadOptions, from_trains, number_of_bytes, read_head
+from spikefit.loaders.raw import (
+    NOT_A_NEURON,
+    RawRecording,
+    ReadOptions,
+    from_trains,
+    read_head,
+    refuse_much_text,
+)
 
 _NAME = re.compile(r"(?P<base>.+)\.(?P<kind>clu|res|fet)\.(?P<shank>\d{1,6})")
 _RATE = re.compile(rb"<\s*samplingRate\s*>\s*([0-9][0-9.eE+]*)\s*<")
@@ -130,13 +137,10 @@ def _numbers(file: Path, options: ReadOptions) -> NDArray[np.float64]:
 
 
 def _lines(file: Path, options: ReadOptions) -> list[str]:
-    size = file.stat().st_size
-    if size > options.limits.max_read_bytes / 8:
-        raise RecordingError(
-            f"{file.name}: {number_of_bytes(size)} of text are too much.",
-            hint="convert it to HDF5 or NWB, which are far smaller",
-        )
-    return [line for line in read_head(file, size).decode("ascii", "replace").splitlines() if line.strip()]
+    refuse_much_text(file, options.limits)
+    return [
+        line for line in read_head(file, file.stat().st_size).decode("ascii", "replace").splitlines() if line.strip()
+    ]
 
 
 def _as_numbers(cells: list[str], file: Path) -> NDArray[np.float64]:

@@ -248,6 +248,20 @@ def number_of_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
+def refuse_much_text(path: SourceFile, limits: ReadLimits) -> None:
+    """Refuse a text that would be too large once it is read: in memory it takes several times its size in the file.
+
+    Raises:
+        RecordingError: with its size.
+    """
+    size = path.stat().st_size
+    if size > limits.max_read_bytes / 8:
+        raise RecordingError(
+            f"{path.name}: {number_of_bytes(size)} of text are too much.",
+            hint="convert it to HDF5 or NWB, which are far smaller",
+        )
+
+
 def damaged(path: SourceFile, where: str, fault: BaseException) -> RecordingError:
     """The error for a part of a file that a library could not read."""
     reason = " ".join(str(fault).split())[:200] or type(fault).__name__

@@ -15,9 +15,9 @@ from spikefit.loaders.raw import (
     ReadOptions,
     damaged,
     from_labels,
-    number_of_bytes,
     parse_time_unit,
     read_head,
+    refuse_much_text,
     unique_ids,
 )
 
@@ -53,21 +53,10 @@ def read(path: Path, options: ReadOptions) -> RawRecording:
     Raises:
         RecordingError: if no column holds times, or a line does not fit.
     """
-    size = path.stat().st_size
-    # Text in memory takes several times its size in the file.
-    if size > options.limits.max_read_bytes / 8:
-        raise RecordingError(
-            f"{path.name}: {number_of_bytes(size)} of text are too much.",
-            hint="convert it to HDF5 or NWB, which are far smaller",
-        )
+    refuse_much_text(path, options.limits)
     if b"\0" in read_head(path, 4096):
         raise RecordingError(f"{path.name}: this is no text.", hint="leave --format out")
-    try:
-        lines = lines_of(path.read_text(encoding="utf-8-sig", errors="replace"))
-    except OSError as fault:
-        raise damaged(path, "", fault) from fault
-    if not lines:
-        raise RecordingError(f"{path.name}: there is no line of text in the file.", hint="was it written to the end?")
+    lines = lines_in(path)
     separator = separator_of(lines[min(1, len(lines) - 1)])
     heading = split(lines[0], separator)
     has_heading = not any(NUMBER.fullmatch(cell) for cell in heading)
@@ -103,6 +92,21 @@ def read(path: Path, options: ReadOptions) -> RawRecording:
         time_unit=time_unit,
         warnings=warnings,
     )
+
+
+def lines_in(path: Path) -> list[str]:
+    """The lines of a file that hold something, as `lines_of` gives them.
+
+    Raises:
+        RecordingError: if there are none, or the file cannot be read.
+    """
+    try:
+        lines = lines_of(path.read_text(encoding="utf-8-sig", errors="replace"))
+    except OSError as fault:
+        raise damaged(path, "", fault) from fault
+    if not lines:
+        raise RecordingError(f"{path.name}: there is no line of text in the file.", hint="was it written to the end?")
+    return lines
 
 
 def lines_of(text: str) -> list[str]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikefit.errors import RecordingError
-from spikefit.loaders.raw import RawRecording, ReadOptions, damaged, from_trains, number_of_bytes
-from spikefit.loaders.text import NUMBER, as_numbers, lines_of, separator_of, split
+from spikefit.loaders.raw import RawRecording, ReadOptions, from_trains, refuse_much_text
+from spikefit.loaders.text import NUMBER, as_numbers, lines_in, lines_of, separator_of, split
 
 # No table of spikes has so many columns of numbers; a train of so few spikes may be a line of a table that was cut off.
 MOST_COLUMNS = 8
@@ -40,19 +40,8 @@ def read(path: Path, options: ReadOptions) -> RawRecording:
     Raises:
         RecordingError: if something else than numbers stands in a line.
     """
-    size = path.stat().st_size
-    if size > options.limits.max_read_bytes / 8:
-        raise RecordingError(
-            f"{path.name}: {number_of_bytes(size)} of text are too much.",
-            hint="convert it to HDF5 or NWB, which are far smaller",
-        )
-    try:
-        lines = lines_of(path.read_text(encoding="utf-8-sig", errors="replace"))
-    except OSError as fault:
-        raise damaged(path, "", fault) from fault
-    if not lines:
-        raise RecordingError(f"{path.name}: there is no line of text in the file.", hint="was it written to the end?")
-    trains = [_train(line, row, path) for row, line in enumerate(lines)]
+    refuse_much_text(path, options.limits)
+    trains = [_train(line, row, path) for row, line in enumerate(lines_in(path))]
     return from_trains(
         trains,
         [str(row) for row in range(len(trains))],
