@@ -14,6 +14,7 @@ from spikefit.config import Config
 from spikefit.errors import UsageError
 from spikefit.files import replacing
 from spikefit.results import HiddenActivity, Result, UnitRow
+from spikefit.results.parts import hidden_ids
 from spikefit.simulate import Simulation, random_network, simulate
 from spikefit.spikes import SpikeTrains
 
@@ -113,7 +114,7 @@ def truth_of(simulation: Simulation, config: Config, *, name: str) -> Result:
         time_s = np.arange(len(simulation.counts)) * network.bin_width_s
         hidden = HiddenActivity(time_s, simulation.hidden_counts.astype(np.float64))
     return Result(
-        unit_id=(*trains.unit_ids, *(f"hidden-{h}" for h in range(network.n_hidden))),
+        unit_id=(*trains.unit_ids, *hidden_ids(network.n_hidden)),
         unit_kind=("visible",) * network.n_visible + ("hidden",) * network.n_hidden,
         connectivity=network.connectivity,
         coupling_filters=network.coupling_filters,

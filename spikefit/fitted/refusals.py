@@ -9,6 +9,7 @@ from spikefit.config import Config
 from spikefit.errors import UsageError
 from spikefit.fitted.settings import fit_settings
 from spikefit.pair_rules import check_names, check_pair_rules, read_pair_rules
+from spikefit.results.parts import hidden_ids
 
 
 def check_structure(config: Config, unit_ids: Sequence[str]) -> None:
@@ -39,7 +40,7 @@ def check_hidden(config: Config, unit_ids: Sequence[str]) -> None:
             f"--hidden {most}: more hidden units than the {len(unit_ids)} recorded ones cannot be told apart.",
             hint=f"pass at most {len(unit_ids)}; a few are usually enough",
         )
-    taken = sorted({f"hidden-{h}" for h in range(most)} & set(unit_ids))
+    taken = sorted(set(hidden_ids(most)) & set(unit_ids))
     if taken:
         raise UsageError(
             f"a recorded unit is called {taken[0]!r}, a name that spikefit gives to hidden units.",

@@ -19,6 +19,7 @@ from spikefit.fitted.looks import (
     with_columns,
 )
 from spikefit.results import HiddenActivity, UnitRow
+from spikefit.results.parts import hidden_ids
 from spikefit.spikes import Counts
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def to_fit(
         units = with_columns(units, counts.unit_ids, look.columns)
     by_lag = {} if network.filter_std_error is None else {"filter_std_error": network.filter_std_error}
     fit = Fit(
-        unit_id=(*counts.unit_ids, *(f"hidden-{h}" for h in range(n_hidden))),
+        unit_id=(*counts.unit_ids, *hidden_ids(n_hidden)),
         unit_kind=("visible",) * counts.n_units + ("hidden",) * n_hidden,
         connectivity=connectivity,
         coupling_filters=network.coupling_filters,

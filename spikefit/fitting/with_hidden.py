@@ -32,6 +32,7 @@ from spikefit.models.poglm import POGLMNetwork
 from spikefit.prob.chain import categorical_estimator
 from spikefit.prob.estimators import get_estimator
 from spikefit.prob.protocol import Estimator
+from spikefit.results.parts import hidden_ids
 
 
 def train_candidate(
@@ -80,7 +81,7 @@ def train_candidate(
         polish=polish,
         early_signs=signs,
         seed=settings.seed,
-        name_unit=lambda index: [*problem.unit_ids, *(f"hidden-{h}" for h in range(n_first))][index],
+        name_unit=lambda index: (*problem.unit_ids, *hidden_ids(n_first))[index],
     )
     path = None if hooks.checkpoints is None else hooks.checkpoints / f"hidden-{n_hidden}.safetensors"
     if path is not None and hooks.resume and path.exists():

@@ -17,6 +17,12 @@ Scalar = str | bool | int | float
 
 VISIBLE, HIDDEN = "visible", "hidden"
 
+
+def hidden_ids(n_hidden: int) -> tuple[str, ...]:
+    """What hidden units are called: `hidden-0`, `hidden-1`, …."""
+    return tuple(f"hidden-{h}" for h in range(n_hidden))
+
+
 # One number per ordered pair beside the weight; NaN everywhere where it was not asked for.
 PAIR_STATISTICS = ("std_error", "ci_low", "ci_high", "p_value", "q_value")
 
