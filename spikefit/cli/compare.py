@@ -15,7 +15,7 @@ from spikefit.cli.show import echo_table, plain_number, thousands
 from spikefit.errors import UsageError
 
 if TYPE_CHECKING:
-    from spikefit.comparison import BaselineTable, Comparison, FoldTable, LatentComparison, SameTime
+    from spikefit.comparison import BaselineTable, Comparison, FoldTable, HiddenMatch, LatentComparison, SameTime
 
 
 @click.command("compare", cls=SpikefitCommand)
@@ -203,12 +203,7 @@ def _echo(comparison: Comparison) -> None:
                 alone, owner = (match.second, pair.second) if match.first is None else (match.first, pair.first)
                 click.echo(f"  hidden: {alone} of {owner} is left over")
                 continue
-            parts = [
-                f"{what} r = {plain_number(value)}"
-                for what, value in (("activity", match.activity_correlation), ("couplings", match.filter_correlation))
-                if math.isfinite(value)
-            ]
-            click.echo(f"  hidden: {match.first} ~ {match.second}" + (f" ({', '.join(parts)})" if parts else ""))
+            click.echo(f"  hidden: {match.first} ~ {match.second}{_likeness(match, 'couplings')}")
         for note in pair.notes:
             click.echo(f"  note: {note}")
     for each in comparison.latents:
@@ -268,14 +263,16 @@ def _echo_latents(each: LatentComparison) -> None:
         if match.second is None:
             click.echo(f"  {match.first} is left over")
             continue
-        parts = [
-            f"{what} r = {plain_number(value)}"
-            for what, value in (("activity", match.activity_correlation), ("effects", match.filter_correlation))
-            if math.isfinite(value)
-        ]
-        click.echo(f"  {match.first} ~ latent {match.second}" + (f" ({', '.join(parts)})" if parts else ""))
+        click.echo(f"  {match.first} ~ latent {match.second}{_likeness(match, 'effects')}")
     for note in each.notes:
         click.echo(f"  note: {note}")
+
+
+def _likeness(match: HiddenMatch, filters: str) -> str:
+    """How alike two matched units are, where it is known; `filters` is the word for what they do to recorded ones."""
+    known = ((word, r) for word, r in (("activity", match.activity_correlation), (filters, match.filter_correlation)))
+    parts = [f"{word} r = {plain_number(r)}" for word, r in known if math.isfinite(r)]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _with_error(value: float, error: float, decimals: int, plus: str = "") -> str:

@@ -21,7 +21,27 @@ from torch.nn import functional
 from spikefit.models.pvae.parts import Mix, bumps, n_bumps
 
 
-class LinearDecoder(nn.Module):
+class _Loaded(nn.Module):
+    """A weighted sum of latents, smoothed by kernels that are never below zero or not at all."""
+
+    loadings: nn.Parameter
+
+    @torch.no_grad()
+    def soften(self, factor: Float[Tensor, " unit"]) -> None:
+        """Scale what the latents do to each unit."""
+        self.loadings.mul_(factor[:, None])
+
+    @torch.no_grad()
+    def only_excite(self) -> None:
+        """Hold every latent's effect at or above zero."""
+        self.loadings.clamp_(min=0)
+
+    def weights(self) -> Float[Tensor, "unit latent"]:
+        """What one latent spike adds to each unit's drive, summed over the kernel."""
+        return self.loadings.detach()
+
+
+class LinearDecoder(_Loaded):
     """A weighted sum of the latents of the same bin."""
 
     reach = 0
@@ -39,20 +59,6 @@ class LinearDecoder(nn.Module):
     def cumulant(self, order: int, expected: Float[Tensor, "*batch latent padded"]) -> Float[Tensor, "*batch unit bin"]:
         """Cumulant of a unit's drive over independent Poisson latents: 2 is the variance, 3 its lopsidedness."""
         return self.loadings.pow(order) @ expected
-
-    @torch.no_grad()
-    def soften(self, factor: Float[Tensor, " unit"]) -> None:
-        """Scale what the latents do to each unit."""
-        self.loadings.mul_(factor[:, None])
-
-    @torch.no_grad()
-    def only_excite(self) -> None:
-        """Hold every latent's effect at or above zero."""
-        self.loadings.clamp_(min=0)
-
-    def weights(self) -> Float[Tensor, "unit latent"]:
-        """What one latent spike adds to each unit's drive, summed over the kernel."""
-        return self.loadings.detach()
 
     def kernels(self) -> Float[Tensor, "latent lag"]:
         """The course of that effect, of sum 1."""
@@ -97,7 +103,7 @@ class MlpDecoder(nn.Module):
         return torch.ones(self.first.weight.shape[1], 1, device=self.first.weight.device)
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(_Loaded):
     """Each latent smoothed by a kernel of its own, a softmax mixture of bumps, then a weighted sum."""
 
     bumps: Tensor
@@ -132,20 +138,6 @@ class ConvDecoder(nn.Module):
 
     def _kernels(self) -> Tensor:
         return self.shares.softmax(1) @ self.bumps
-
-    @torch.no_grad()
-    def soften(self, factor: Float[Tensor, " unit"]) -> None:
-        """Scale what the latents do to each unit."""
-        self.loadings.mul_(factor[:, None])
-
-    @torch.no_grad()
-    def only_excite(self) -> None:
-        """Hold every latent's effect at or above zero; the kernels are anyway."""
-        self.loadings.clamp_(min=0)
-
-    def weights(self) -> Float[Tensor, "unit latent"]:
-        """What one latent spike adds to each unit's drive, summed over the kernel."""
-        return self.loadings.detach()
 
     def kernels(self) -> Float[Tensor, "latent lag"]:
         """The course of that effect, of sum 1; the middle lag is the latent's own bin."""
