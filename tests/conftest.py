@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -54,3 +56,34 @@ def poisson_trains() -> Callable[..., SpikeTrains]:
         return SpikeTrains.from_trains(trains, intervals_s=intervals_s, **rest)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made() -> ModuleType:
+    """What tests/results/conftest.py makes up, for the tests of other folders."""
+    spec = importlib.util.spec_from_file_location("made", Path(__file__).parent / "results" / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def make_result(made: ModuleType) -> Callable[..., Any]:
+    return made.build_result
+
+
+@pytest.fixture
+def make_excerpt(made: ModuleType) -> Callable[..., Any]:
+    return made.build_excerpt
+
+
+@pytest.fixture
+def add_free_runs(made: ModuleType) -> Callable[..., Any]:
+    return made.with_free_runs
+
+
+@pytest.fixture
+def assert_same(made: ModuleType) -> Callable[..., None]:
+    return made.check_equal
