@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from spikefit.cli.options import SpikefitCommand, json_option, overwrite_option, quiet_and_verbose
 from spikefit.cli.show import echo_table, plain_number, thousands
+
+if TYPE_CHECKING:
+    from spikefit.diagnostics.gradients import GradientComparison
 
 FIGURE_KINDS = (".png", ".svg", ".pdf")
 
@@ -69,18 +73,12 @@ def command(
     times at the fitted parameters and held against the exact one: how far off it is on average (bias), how much a
     single one scatters (noise), and whether it points the right way (cosine). Give RECORDING where it has moved.
     """
-    from spikefit.errors import UsageError
-    from spikefit.files import explain_os_error, replacing
+    from spikefit.files import replacing
     from spikefit.gradient_check import compare_gradients
     from spikefit.progress import progress_for
 
     if out is not None:
-        if out.suffix.lower() not in FIGURE_KINDS:
-            raise UsageError(
-                f"{out}: a figure is a file that ends in {', '.join(FIGURE_KINDS)}.", hint=f"pass -o {out.stem}.png"
-            )
-        if out.exists() and not overwrite:
-            raise UsageError(f"{out} is there already; it was left as it is.", hint="pass --overwrite, or another -o")
+        _refuse_figure(out, overwrite=overwrite)
     progress = progress_for(quiet=quiet or as_json)
     started = False
 
@@ -108,16 +106,29 @@ def command(
     if out is not None:
         from spikefit.plots import plot_gradients, save_figure
 
-        try:
-            with replacing(out) as aside:
-                save_figure(plot_gradients(found), aside)
-        except OSError as fault:
-            raise explain_os_error(fault, out) from fault
+        with replacing(out) as aside:
+            save_figure(plot_gradients(found), aside)
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
-        return
-    if quiet:
-        return
+    elif not quiet:
+        _echo(found)
+        if out is not None:
+            click.echo(f"{out}: the same as a figure")
+
+
+def _refuse_figure(out: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot be a figure, or is there already, before any work."""
+    from spikefit.errors import UsageError
+
+    if out.suffix.lower() not in FIGURE_KINDS:
+        raise UsageError(
+            f"{out}: a figure is a file that ends in {', '.join(FIGURE_KINDS)}.", hint=f"pass -o {out.stem}.png"
+        )
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} is there already; it was left as it is.", hint="pass --overwrite, or another -o")
+
+
+def _echo(found: GradientComparison) -> None:
     click.echo(
         f"{found.name}: {found.n_gradients} gradients of each estimator on {thousands(found.n_bins)} bins, beside the exact one "
         f"(known to {100 * found.reference_error:.1f} %)"
@@ -144,5 +155,3 @@ def command(
         "Bias and noise are in units of the gradient's length; cost is that of a step, beside this fit's estimator."
     )
     click.echo(found.advice)
-    if out is not None:
-        click.echo(f"{out}: the same as a figure")

@@ -139,8 +139,21 @@ def _echo(recording: Path | str, found: dict[str, Any], bin_width_s: float | Non
     )
     if len(found["intervals_s"]) > 1:
         click.echo(f"observed in {len(found['intervals_s'])} intervals: {_intervals(found['intervals_s'])}")
-    lost = any(unit["lost_share"] for unit in found["units"])
     click.echo("")
+    _echo_units(found["units"])
+    _echo_epochs(found["epochs"])
+    _echo_columns(found["unit_columns"])
+    _echo_covariates(found["covariates"])
+    _echo_bins(found["suggested_bins"], bin_width_s)
+    if found["warnings"]:
+        click.echo("")
+        for text in found["warnings"]:
+            click.echo(f"warning: {text}")
+
+
+def _echo_units(units: list[dict[str, Any]]) -> None:
+    """Every unit, with the time in which it was lost where some were."""
+    lost = any(unit["lost_share"] for unit in units)
     echo_table(
         ("unit", "spikes", "rate (Hz)", "first (s)", "last (s)", *(("observed (s)", "lost") if lost else ()), "used"),
         [
@@ -153,60 +166,25 @@ def _echo(recording: Path | str, found: dict[str, Any], bin_width_s: float | Non
                 *((f"{unit['observed_s']:.1f}", f"{100 * unit['lost_share']:.1f} %") if lost else ()),
                 "yes" if unit["kept"] else f"no: {unit['reason']}",
             )
-            for unit in found["units"]
+            for unit in units
         ],
         numbers=(1, 2, 3, 4, 5, 6) if lost else (1, 2, 3, 4),
     )
-    if found["epochs"]:
-        click.echo("")
-        echo_table(
-            ("epoch", "total", "from – to (s)"),
-            [
-                (name, _minutes(sum(stop - start for start, stop in rows)), _intervals(rows))
-                for name, rows in found["epochs"].items()
-            ],
-            numbers=(1,),
-        )
-    _echo_columns(found["unit_columns"])
-    if found["covariates"]:
-        click.echo("")
-        echo_table(
-            ("covariate", "samples", "columns", "unit", "rate (Hz)", "from – to (s)"),
-            [
-                (
-                    row["name"],
-                    thousands(row["shape"][0]),
-                    ", ".join(row["columns"]) if row["shape"][1] <= MOST_COLUMNS_SHOWN else str(row["shape"][1]),
-                    row["unit"] or "–",
-                    _rate(row),
-                    f"{_seconds(row['t_start_s'])} – {_seconds(row['t_stop_s'])}",
-                )
-                for row in found["covariates"]
-            ],
-            numbers=(1, 4),
-        )
-    if found["suggested_bins"]:
-        click.echo("")
-        echo_table(
-            ("bin", "bins", "spikes/bin, median unit", "busiest unit", "crowded", ""),
-            [
-                (
-                    f"{1e3 * row['bin_width_s']:g} ms",
-                    thousands(row["n_bins"]),
-                    plain_number(row["spikes_per_bin_median"], 2),
-                    plain_number(row["spikes_per_bin_max"], 2),
-                    f"{100 * row['share_of_spiking_bins_with_two_or_more']:.1f} %",
-                    "← suits these rates" if row["bin_width_s"] == bin_width_s else "",
-                )
-                for row in found["suggested_bins"]
-            ],
-            numbers=(0, 1, 2, 3, 4),
-        )
-        click.echo("crowded: of the bins in which a unit fires, those with two spikes or more, whose order is lost")
-    if found["warnings"]:
-        click.echo("")
-        for text in found["warnings"]:
-            click.echo(f"warning: {text}")
+
+
+def _echo_epochs(epochs: dict[str, list[list[float]]]) -> None:
+    """Named intervals."""
+    if not epochs:
+        return
+    click.echo("")
+    echo_table(
+        ("epoch", "total", "from – to (s)"),
+        [
+            (name, _minutes(sum(stop - start for start, stop in rows)), _intervals(rows))
+            for name, rows in epochs.items()
+        ],
+        numbers=(1,),
+    )
 
 
 def _echo_columns(columns: list[dict[str, Any]]) -> None:
@@ -222,6 +200,51 @@ def _echo_columns(columns: list[dict[str, Any]]) -> None:
             for row in grouping
         ],
     )
+
+
+def _echo_covariates(covariates: list[dict[str, Any]]) -> None:
+    """What was measured beside the spikes."""
+    if not covariates:
+        return
+    click.echo("")
+    echo_table(
+        ("covariate", "samples", "columns", "unit", "rate (Hz)", "from – to (s)"),
+        [
+            (
+                row["name"],
+                thousands(row["shape"][0]),
+                ", ".join(row["columns"]) if row["shape"][1] <= MOST_COLUMNS_SHOWN else str(row["shape"][1]),
+                row["unit"] or "–",
+                _rate(row),
+                f"{_seconds(row['t_start_s'])} – {_seconds(row['t_stop_s'])}",
+            )
+            for row in covariates
+        ],
+        numbers=(1, 4),
+    )
+
+
+def _echo_bins(suggested: list[dict[str, Any]], bin_width_s: float | None) -> None:
+    """What bins of some widths would hold; `bin_width_s` is the one that suits."""
+    if not suggested:
+        return
+    click.echo("")
+    echo_table(
+        ("bin", "bins", "spikes/bin, median unit", "busiest unit", "crowded", ""),
+        [
+            (
+                f"{1e3 * row['bin_width_s']:g} ms",
+                thousands(row["n_bins"]),
+                plain_number(row["spikes_per_bin_median"], 2),
+                plain_number(row["spikes_per_bin_max"], 2),
+                f"{100 * row['share_of_spiking_bins_with_two_or_more']:.1f} %",
+                "← suits these rates" if row["bin_width_s"] == bin_width_s else "",
+            )
+            for row in suggested
+        ],
+        numbers=(0, 1, 2, 3, 4),
+    )
+    click.echo("crowded: of the bins in which a unit fires, those with two spikes or more, whose order is lost")
 
 
 def _types(types: dict[str, int]) -> str:

@@ -52,59 +52,71 @@ def echo_summary(fit: Result, folder: Path) -> None:
     stable = stability_sentence(fit)
     if stable is not None and fit.metrics.get("hidden_stability"):
         click.echo(stable.rstrip("."))
-    candidates = fit.metrics.get("candidates") or ()
-    if len(candidates) > 1:
-        click.echo("")
-        # The evidence lower bound first, then what the choice was made by.
-        gains = {
-            "heldout_gain_nats_per_bin": "gain over none",
-            "heldout_iwae_gain_nats_per_bin": "by importance-weighted bound",
-            "cv_gain_nats_per_bin": "in folds",
-        }
-        shown = [key for key in gains if any(key in row for row in candidates)]
-        echo_table(
-            ("hidden units", "held out, nats per bin", *(gains[key] for key in shown), ""),
-            [
-                (
-                    str(row["n_hidden"]),
-                    _signed(_number(row, "heldout_nats_per_bin"), None),
-                    *(_signed(_number(row, key), _number(row, f"{key}_se")) for key in shown),
-                    "← kept" if row["n_hidden"] == fit.n_hidden else "",
-                )
-                for row in candidates
-            ],
-            numbers=tuple(range(2 + len(shown))),
-        )
-    edges = fit.edges()
-    edges = edges[np.isfinite(edges["weight"])]
-    if edges.size:
-        # By q where there is one, and by size among equals.
-        q = np.where(np.isfinite(edges["q_value"]), edges["q_value"], 2.0)
-        strongest = edges[np.lexsort((-np.abs(edges["weight"]), q))[:STRONGEST]]
-        first = "most certain" if np.isfinite(edges["q_value"]).any() else "strongest"
-        # A column of dashes tells nothing: what was not asked for is not shown.
-        columns = {"weight": "weight", "std_error": "std. error", "q_value": "q", "peak_lag_s": "peak lag (ms)"}
-        shown = [name for name in columns if np.isfinite(strongest[name]).any()]
-        click.echo("")
-        echo_table(
-            ("from", "to", *(columns[name] for name in shown)),
-            [
-                (
-                    str(edge["pre_id"]),
-                    str(edge["post_id"]),
-                    *(plain_number(float(edge[name]) * (1e3 if name == "peak_lag_s" else 1)) for name in shown),
-                )
-                for edge in strongest
-            ],
-            title=f"{first} of {thousands(int(edges.size))} connections (weight: summed over lags, in units of the drive):",
-            numbers=tuple(range(2, 2 + len(shown))),
-        )
+    _echo_candidates(fit)
+    _echo_edges(fit)
     if fit.warnings:
         click.echo("")
     for text in fit.warnings:
         click.echo(f"warning: {text}")
     click.echo("")
     click.echo(f"results are in {folder}{'/' if not str(folder).endswith('/') else ''} (connectivity.h5, edges.csv, …)")
+
+
+def _echo_candidates(fit: Result) -> None:
+    """Held-out scores of every number of hidden units that was tried, where there were several."""
+    candidates = fit.metrics.get("candidates") or ()
+    if len(candidates) <= 1:
+        return
+    click.echo("")
+    # The evidence lower bound first, then what the choice was made by.
+    gains = {
+        "heldout_gain_nats_per_bin": "gain over none",
+        "heldout_iwae_gain_nats_per_bin": "by importance-weighted bound",
+        "cv_gain_nats_per_bin": "in folds",
+    }
+    shown = [key for key in gains if any(key in row for row in candidates)]
+    echo_table(
+        ("hidden units", "held out, nats per bin", *(gains[key] for key in shown), ""),
+        [
+            (
+                str(row["n_hidden"]),
+                _signed(_number(row, "heldout_nats_per_bin"), None),
+                *(_signed(_number(row, key), _number(row, f"{key}_se")) for key in shown),
+                "← kept" if row["n_hidden"] == fit.n_hidden else "",
+            )
+            for row in candidates
+        ],
+        numbers=tuple(range(2 + len(shown))),
+    )
+
+
+def _echo_edges(fit: Result) -> None:
+    """The strongest edges, or the most certain where they were tested."""
+    edges = fit.edges()
+    edges = edges[np.isfinite(edges["weight"])]
+    if not edges.size:
+        return
+    # By q where there is one, and by size among equals.
+    q = np.where(np.isfinite(edges["q_value"]), edges["q_value"], 2.0)
+    strongest = edges[np.lexsort((-np.abs(edges["weight"]), q))[:STRONGEST]]
+    first = "most certain" if np.isfinite(edges["q_value"]).any() else "strongest"
+    # A column of dashes tells nothing: what was not asked for is not shown.
+    columns = {"weight": "weight", "std_error": "std. error", "q_value": "q", "peak_lag_s": "peak lag (ms)"}
+    shown = [name for name in columns if np.isfinite(strongest[name]).any()]
+    click.echo("")
+    echo_table(
+        ("from", "to", *(columns[name] for name in shown)),
+        [
+            (
+                str(edge["pre_id"]),
+                str(edge["post_id"]),
+                *(plain_number(float(edge[name]) * (1e3 if name == "peak_lag_s" else 1)) for name in shown),
+            )
+            for edge in strongest
+        ],
+        title=f"{first} of {thousands(int(edges.size))} connections (weight: summed over lags, in units of the drive):",
+        numbers=tuple(range(2, 2 + len(shown))),
+    )
 
 
 def covariate_line(metrics: Mapping[str, Any]) -> str:
