@@ -42,6 +42,37 @@ def train_candidate(
 
     Without the polish on all bins the reported model is the scored one.
     """
+    training = _posed(problem, n_hidden, polish=polish)
+    settings = problem.settings
+    path = None if hooks.checkpoints is None else hooks.checkpoints / f"hidden-{n_hidden}.safetensors"
+    if path is not None and hooks.resume and path.exists():
+        training.restore(*load_checkpoint(path, problem.identity, problem.device))
+    else:
+        _start_from(fit, design, training, problem)
+        if settings.learning_rate is None:
+            hooks.stage("finding the learning rate", None)
+            training.find_learning_rate(settings.seed)
+    rate = f", learning rate {training.state.learning_rate:.2g}" if settings.learning_rate is None else ""
+    hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}{rate}", None)
+
+    def checkpoint(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        stopping = hooks.should_stop()
+        due = time.monotonic() - hooks.last_checkpoint >= hooks.checkpoint_every_s
+        # A finished candidate is kept too: a run over several resumes at the next one.
+        if path is not None and hooks.keeps_checkpoints and (stopping or due or values["phase"] == "done"):
+            save_checkpoint(path, tensors, values, problem.identity)
+            hooks.last_checkpoint = time.monotonic()
+        if stopping:
+            hooks.stop()
+
+    def tell(state: TrainingState, bound: float) -> None:
+        hooks.update(state.epoch, nats_per_bin=bound - problem.factorials_per_bin)
+
+    return training.run(on_epoch=tell, checkpoint=checkpoint)
+
+
+def _posed(problem: Problem, n_hidden: int, *, polish: bool) -> Training:
+    """The training of one candidate, its model not yet started."""
     settings = problem.settings
     n_first = n_start(n_hidden)
     model = POGLMNetwork(
@@ -60,7 +91,7 @@ def train_candidate(
     )
     train = problem.windows(problem.split.train, CORE_BINS)
     signs = first_signs(settings.restarts, settings.hidden_sign)
-    training = Training(
+    return Training(
         model,
         n_hidden=n_hidden,
         train=train,
@@ -83,41 +114,21 @@ def train_candidate(
         seed=settings.seed,
         name_unit=lambda index: (*problem.unit_ids, *hidden_ids(n_first))[index],
     )
-    path = None if hooks.checkpoints is None else hooks.checkpoints / f"hidden-{n_hidden}.safetensors"
-    if path is not None and hooks.resume and path.exists():
-        training.restore(*load_checkpoint(path, problem.identity, problem.device))
-    else:
-        generator = torch.Generator().manual_seed(settings.seed)
-        factors = restart_factors(design, fit, n_first, settings, signs)
-        start_from_factors(model, factors, problem.mean_count, train, generator, signs=signs)
+
+
+def _start_from(fit: GLMFit, design: Design, training: Training, problem: Problem) -> None:
+    """Start a training's model from what the fit without hidden units leaves unexplained on that design."""
+    settings, model = problem.settings, training.loop.model
+    signs = first_signs(settings.restarts, settings.hidden_sign)
+    generator = torch.Generator().manual_seed(settings.seed)
+    factors = restart_factors(design, fit, n_start(training.n_hidden), settings, signs)
+    start_from_factors(model, factors, problem.mean_count, training.windows["train"], generator, signs=signs)
+    with torch.no_grad():
         if model.log_dispersion is not None and fit.dispersion is not None:
-            with torch.no_grad():
-                model.log_dispersion.copy_(fit.dispersion.log())
+            model.log_dispersion.copy_(fit.dispersion.log())
         if model.covariate_weights is not None:
-            with torch.no_grad():  # a covariate was measured, so what it explains without hidden units is its own
-                model.covariate_weights[:, : model.n_visible] = fit.weights[:, -problem.n_covariates :].to(
-                    problem.basis
-                )
-        if settings.learning_rate is None:
-            hooks.stage("finding the learning rate", None)
-            training.find_learning_rate(settings.seed)
-    rate = f", learning rate {training.state.learning_rate:.2g}" if settings.learning_rate is None else ""
-    hooks.stage(f"fitting {n_hidden} hidden unit{'s' if n_hidden > 1 else ''}{rate}", None)
-
-    def checkpoint(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        stopping = hooks.should_stop()
-        due = time.monotonic() - hooks.last_checkpoint >= hooks.checkpoint_every_s
-        # A finished candidate is kept too: a run over several resumes at the next one.
-        if path is not None and hooks.keeps_checkpoints and (stopping or due or values["phase"] == "done"):
-            save_checkpoint(path, tensors, values, problem.identity)
-            hooks.last_checkpoint = time.monotonic()
-        if stopping:
-            hooks.stop()
-
-    def tell(state: TrainingState, bound: float) -> None:
-        hooks.update(state.epoch, nats_per_bin=bound - problem.factorials_per_bin)
-
-    return training.run(on_epoch=tell, checkpoint=checkpoint)
+            # A covariate was measured, so what it explains without hidden units is its own.
+            model.covariate_weights[:, : model.n_visible] = fit.weights[:, -problem.n_covariates :].to(problem.basis)
 
 
 def choose_estimator(settings: FitSettings) -> Estimator:
