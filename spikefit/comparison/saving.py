@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from spikefit.comparison.side_by_side import Comparison
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
-COMPARISON_FILES = (
-    PAGE,
-    NUMBERS,
-    "scores.csv",
-    "time.csv",
-    "folds.csv",
-    "pairs.csv",
-    "couplings.csv",
-    "hidden.csv",
-    "latents.csv",
-    "baselines.csv",
-)
 
 
 def save_comparison(comparison: Comparison, folder: Path, *, overwrite: bool) -> Path:

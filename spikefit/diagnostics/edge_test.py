@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 Q_LEVEL = 0.05
+OF_NORMAL = 1.4826  # standard deviations in a median absolute deviation of normal values: 1 / Φ⁻¹(3/4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,11 @@ def no_test(shape: tuple[int, ...], *notes: str) -> EdgeTest:
     """No pair is tested, and why."""
     unknown = np.full(shape, np.nan)
     return EdgeTest(unknown, unknown, unknown, unknown, {"significance": "none", "n_tested_pairs": 0}, notes)
+
+
+def spread_of(values: Array) -> float:
+    """Standard deviation of the bulk of some values, from their median absolute deviation; edges in the tails do not move it."""
+    return float(OF_NORMAL * np.median(np.abs(values - np.median(values))))
 
 
 def z_scores(connectivity: Array, std_error: Array) -> tuple[Array, NDArray[np.bool_]]:

@@ -35,9 +35,8 @@ CLIPS = (6.0, 3.0, math.inf)  # a fit starts from the singular vectors of z held
 TIGHTENING = (8.0, 4.0, 1.0)  # errors are first taken to be so many times wider, so that few entries are far off
 SWEEPS = 12
 N_FOLDS = 8
-N_DIVISIONS = (
-    6  # ways in which pairs are dealt into folds; of fifteen units' 210 pairs one way alone may choose by chance
-)
+# Ways in which pairs are dealt into folds; of fifteen units' 210 pairs one way alone may choose by chance.
+N_DIVISIONS = 6
 PROOF_IN_ERRORS = 2.0  # standard errors by which shared inputs must predict better than none
 ALPHA = 0.05  # of the test of one input against none
 TEST_CLIP = 3.0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikefit.diagnostics.edge_test import Q_LEVEL, EdgeTest, no_test, z_scores
+from spikefit.diagnostics.edge_test import Q_LEVEL, EdgeTest, no_test, spread_of, z_scores
 from spikefit.diagnostics.empirical_null import benjamini_hochberg
 from spikefit.diagnostics.null_notes import doubts_about_nulls, pooled_nulls
 from spikefit.diagnostics.nulls_by_type import GroupNull, nulls_by_type, one_null
@@ -63,8 +63,7 @@ def judge_edges(
         direct = connectivity - (shared.part + null.centre * shared.error) * std_error
         ci_low[chosen], ci_high[chosen] = (direct - half)[chosen], (direct + half)[chosen]
     q_value[pairs] = benjamini_hochberg(p_value[pairs])
-    raw = z[pairs]
-    raw_spread = float(1.4826 * np.median(np.abs(raw - np.median(raw))))
+    raw_spread = spread_of(z[pairs])
     called = q_value <= Q_LEVEL
     metrics: dict[str, Any] = {
         "significance": "null",

@@ -16,12 +16,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spikefit.diagnostics.edge_test import Q_LEVEL, EdgeTest, z_scores
+from spikefit.diagnostics.edge_test import Q_LEVEL, EdgeTest, spread_of, z_scores
 from spikefit.diagnostics.empirical_null import benjamini_hochberg
 
 Array = NDArray[np.float64]
 
-FEWEST_SURROGATES = 20  # fewer do not show the spread of a pair
 WIDE_CENTRE = 1.0  # median shift of a pair's surrogates from zero, in standard errors, that is worth a word
 
 HOW_MOVED = {
@@ -66,7 +65,7 @@ def judge_by_surrogates(
     metrics |= {
         "n_edges": int((q_value[pairs] <= Q_LEVEL).sum()),
         "n_edges_q_level": Q_LEVEL,
-        "z_spread": float(1.4826 * np.median(np.abs(found - np.median(found)))),
+        "z_spread": spread_of(found),
         "surrogate_centre": float(np.median(np.abs(centre))),
         "surrogate_spread": float(np.median(spread)),
     }

@@ -10,6 +10,7 @@ Source: Smith, "Cyclical learning rates for training neural networks" (WACV 2017
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -97,7 +98,7 @@ def _highest(curve: Float[Tensor, " step"]) -> int:
     """Step that led to the highest smoothed bound; where nothing is known, the first."""
     best, at, mean = -float("inf"), 0, None
     for k, value in enumerate(curve.tolist()):
-        if value != value:
+        if math.isnan(value):
             break
         mean = value if mean is None else SMOOTHING * value + (1 - SMOOTHING) * mean
         if mean > best:

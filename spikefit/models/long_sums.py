@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Integer
 from torch import Tensor
 
-PIECE_COUNTS = 1 << 18
+PIECE_COUNTS = 1 << 18  # values of a piece: 2 MiB as 64-bit numbers
 
 
 def piece_bins(n_units: int) -> int:

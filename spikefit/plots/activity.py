@@ -24,8 +24,8 @@ from spikefit.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DISPERSION = "dispersion"  # unit column: of negative-binomial counts
 # Unit columns that hold the rate in free runs of the fit, and its standard error.
-DISPERSION = "dispersion"  # column of the unit table: of negative-binomial counts
 RATE, RATE_SE = "simulated_rate_hz", "simulated_rate_se_hz"
 # Variance over mean of the counts in the same stretches, as recorded and in free runs.
 FANO, FANO_SIMULATED = "fano_factor", "simulated_fano_factor"
