@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from spikefit.errors import UsageError
 from spikefit.fitted import POGLM, check_hidden
 from spikefit.progress import Progress, SilentProgress
 from spikefit.recovery.hidden import AgainstHidden, HiddenRun, called_by
-from spikefit.recovery.jobs import FIT, RANDOM, WITH, config_of, own_way
+from spikefit.recovery.jobs import FIT, RANDOM, WITH, Job, config_of, own_way
 from spikefit.recovery.matched import matched_network, unrecorded_like
 from spikefit.recovery.outcome import Recovery, TrueEdge
 from spikefit.recovery.plan import RecoveryPlan, plan_of
@@ -79,10 +80,6 @@ def recover(
     notes += _notes(fit, config, edges)
     if planned.left_out:
         notes.append(f"not simulated: {planned.left_out_text()}")
-    scores: list[RecoveryScore] = []
-    found: list[TrueEdge] = []
-    against: list[HiddenRun] = []
-    failed: dict[str, list[str]] = {FIT: [], RANDOM: []}
     own = network_of_fit(fit, edges)
     taming, why = _taming(own, fit, _duration_s(fit) * max(lengths), seed)
     if taming is not None and taming != TAMINGS[0]:
@@ -90,44 +87,74 @@ def recover(
         notes.append(
             f"the fit cannot go on by itself ({why}), so it was simulated {taming}; what is found of such a network is not quite what is found of the fit"
         )
+    runs = _Runs(fit, config, q)
     matched = functools.cache(lambda seed, n: matched_network(fit, edges, seed=seed, n_unrecorded=n))
     progress.start("simulating and fitting again", sum(times_s))
     for job, spent_s in zip(jobs, np.cumsum([0.0, *times_s]).tolist(), strict=False):
         progress.update(spent_s)
-        truth = own if job.network == FIT else matched(job.seed, job.n_hidden)
-        simulation = _simulated(truth, fit, _duration_s(fit) * job.length, job.seed)
-        if isinstance(simulation, str):
-            failed[job.network].append(simulation)
-            continue
-        for way in job.ways:
-            again = POGLM(config_of(config, way, job.n_hidden)).fit(simulation.visible_counts)
-            called, _ = edges_of(again, q)
-            score = score_recovery(truth, simulation, again, called, network=job.network, length=job.length)
-            if job.against_length and way == own_way(config):
-                scores.append(score)
-                found += _true_edges(fit, truth, simulation, again, called, job.network, job.length)
-            if job.against_hidden:
-                against.append(HiddenRun(way, called_by(again), score))
+        runs.add(job, own if job.network == FIT else matched(job.seed, job.n_hidden))
     progress.finish()
-    notes += [cannot(kind, whys, sum(job.network == kind for job in jobs)) for kind, whys in failed.items() if whys]
-    if not scores:
+    notes += [
+        cannot(kind, whys, sum(job.network == kind for job in jobs)) for kind, whys in runs.failed.items() if whys
+    ]
+    if not runs.scores:
         raise UsageError(
             f"{fit.name}: neither the fit nor random networks that match it can be simulated: {'; '.join(notes)}.",
             hint="fit with a stronger --ridge or without the common drive, and try again",
         )
-    simulated = any(score.network == FIT for score in scores)
-    table = AgainstHidden(tuple(against), str(unrecorded_like(fit, edges)), own_way(config) == WITH)
+    simulated = any(score.network == FIT for score in runs.scores)
+    table = AgainstHidden(tuple(runs.against), str(unrecorded_like(fit, edges)), own_way(config) == WITH)
     return Recovery(
         fit.name,
         q,
         rule,
-        tuple(scores),
-        tuple(found),
+        tuple(runs.scores),
+        tuple(runs.edges),
         (*notes, *table.notes()),
         seed,
         (taming or TAMINGS[0]) if simulated else None,
         table,
     )
+
+
+@dataclass(eq=False)
+class _Runs:
+    """What the simulations have shown so far.
+
+    Attributes:
+        fit: the result that is simulated.
+        config: its settings.
+        q: edges are called at this q-value.
+        scores: of the fits that stand in the table against the length.
+        edges: what became of each true edge in these.
+        against: the fits that stand in the table against unrecorded neurons.
+        failed: why simulations failed, by kind of network.
+    """
+
+    fit: Result
+    config: Config
+    q: float
+    scores: list[RecoveryScore] = field(default_factory=list)
+    edges: list[TrueEdge] = field(default_factory=list)
+    against: list[HiddenRun] = field(default_factory=list)
+    failed: dict[str, list[str]] = field(default_factory=lambda: {FIT: [], RANDOM: []})
+
+    def add(self, job: Job, truth: Truth) -> None:
+        """Simulate the network of one job, and fit it in each of its ways."""
+        fit, config = self.fit, self.config
+        simulation = _simulated(truth, fit, _duration_s(fit) * job.length, job.seed)
+        if isinstance(simulation, str):
+            self.failed[job.network].append(simulation)
+            return
+        for way in job.ways:
+            again = POGLM(config_of(config, way, job.n_hidden)).fit(simulation.visible_counts)
+            called, _ = edges_of(again, self.q)
+            score = score_recovery(truth, simulation, again, called, network=job.network, length=job.length)
+            if job.against_length and way == own_way(config):
+                self.scores.append(score)
+                self.edges += _true_edges(fit, truth, simulation, again, called, job.network, job.length)
+            if job.against_hidden:
+                self.against.append(HiddenRun(way, called_by(again), score))
 
 
 def plan_recovery(
