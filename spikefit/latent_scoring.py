@@ -147,7 +147,7 @@ def read_covariate(path: Path) -> tuple[Floats, Floats]:
         else:
             text = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
             rows = [line for line in text if line.strip() and not line.lstrip().startswith("#")]
-            if rows and any(character.isalpha() for character in rows[0].replace("nan", "").replace("e", "")):
+            if rows and not all(map(_is_number, rows[0].split())):
                 rows = rows[1:]
             table = np.array([[float(word) for word in row.split()] for row in rows], dtype=np.float64)
     except (OSError, ValueError) as fault:
@@ -163,6 +163,14 @@ def read_covariate(path: Path) -> tuple[Floats, Floats]:
     if not np.isfinite(table[:, 0]).all() or (np.diff(table[:, 0]) <= 0).any():
         raise RecordingError(f"{path}: the seconds in the first column must rise.", hint="sort the rows by time")
     return table[:, 0], table[:, 1:]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _targets(covariate: Path | Covariate, folds: Folds, *, circular: bool) -> tuple[Floats, Floats]:

@@ -8,8 +8,9 @@ from spikefit.diagnostics.baselines import factor_analysis_baseline, smoothing_b
 from spikefit.diagnostics.cosmoothing import bits_per_spike, fano_factor
 from spikefit.diagnostics.factor_analysis import fit_factor_analysis
 from spikefit.diagnostics.readout import decode, fit_poisson_readout
-from spikefit.errors import UsageError
+from spikefit.errors import RecordingError, UsageError
 from spikefit.fitting.pvae.folds import cut_folds, take
+from spikefit.latent_scoring import read_covariate
 
 
 def test_bits_per_spike_is_the_benchmarks():
@@ -99,3 +100,24 @@ def test_without_elephant_gpfa_is_refused_in_a_plain_sentence(counts, monkeypatc
     folds = cut_folds(data.segment_offsets, shortest=60, heldout=0.2, seed=0).of(data)
     with pytest.raises(UsageError, match=r"elephant is not installed \(pip install 'spikefit\[gpfa\]'\)"):
         gpfa.gpfa_baseline(folds, range(6), (6, 7))
+
+
+@pytest.mark.parametrize(
+    ("first", "n_rows"),
+    [("0.0,NaN", 3), ("1E-1 2.0", 3), ("0.5,-inf", 3), ("time (s),phase", 2), ("e nan", 2), ("# by hand", 2)],
+)
+def test_a_first_line_of_numbers_is_no_heading(first, n_rows, tmp_path):
+    table = tmp_path / "phase.csv"
+    table.write_text(f"{first}\n1.0,2.5\n2.0,3.5\n")
+    time_s, values = read_covariate(table)
+    assert time_s[-2:].tolist() == [1.0, 2.0]
+    assert values[-2:].tolist() == [[2.5], [3.5]]
+    assert len(time_s) == len(values) == n_rows
+
+
+@pytest.mark.parametrize("times", ["1.0 1.0 2.0", "1.0 nan 2.0", "2.0 1.0 3.0"])
+def test_seconds_of_a_covariate_that_do_not_rise_are_refused(times, tmp_path):
+    table = tmp_path / "phase.txt"
+    table.write_text("".join(f"{time} 0.5\n" for time in times.split()))
+    with pytest.raises(RecordingError, match="seconds in the first column must rise"):
+        read_covariate(table)
