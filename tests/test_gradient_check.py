@@ -140,3 +140,9 @@ def test_the_figure_draws_every_estimator_and_rings_the_one_used() -> None:
     assert list(bias.get_lines()[0].get_ydata()) == [0.1, 0.2]
     assert list(bias.get_lines()[2].get_ydata()) == [0.1]
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
+
+
+def test_a_figure_of_no_known_kind_is_refused_before_the_work(tmp_path: Path) -> None:
+    outcome = doctor(tmp_path / "no result", "-o", tmp_path / "look.txt")
+    assert outcome.exit_code == 2
+    assert "a figure is a file that ends in .png, .svg, .pdf" in outcome.output
