@@ -16,11 +16,14 @@ from spikefit.provenance import RunRecord
 from spikefit.pvae_pipeline.sessions import prepare_sessions
 from spikefit.pvae_pipeline.settings import pvae_settings
 from spikefit.results.latents import LATENTS_FILE
-from spikefit.spikes import SpikeTrains
+from spikefit.spikes import Counts, SpikeTrains
 from spikefit.stopping import Stopper
 
 if TYPE_CHECKING:
+    import torch
+
     from spikefit.fitting.hooks import Hooks
+    from spikefit.fitting.pvae.choose import LatentChoice
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +56,7 @@ def fit(
     """
     from spikefit.diagnostics.trial_averages import find_trials
     from spikefit.fitting.device import choose_device, compute_threads
-    from spikefit.fitting.pvae.choose import choose_latents
-    from spikefit.fitting.pvae.fit import fit_pvae, join_sessions
+    from spikefit.fitting.pvae.fit import join_sessions
     from spikefit.fitting.pvae.saved import LatentModel
 
     items: list[Recording] = [recordings] if isinstance(recordings, str | Path | SpikeTrains) else list(recordings)
@@ -77,23 +79,19 @@ def fit(
                 progress.note(warning)
             hooks = _hooks(folder, config, resume, progress, stopper)
             with compute_threads(config.run.threads, counts.n_units), stopper.patient():
-                tried: tuple[Mapping[str, float], ...] = ()
-                if config.pvae.latents is None:
-                    # A stand-in: every number that is tried takes its place.
-                    choice = choose_latents(counts, pvae_settings(config, latents=1), device=device, hooks=hooks)
-                    fitted, tried, chosen = choice.fitted, choice.tried, choice.latents
-                    config = config.replace(latents=chosen)
-                    origin = {**(origin or {}), "latents": "chosen from the recording"}
-                else:
-                    fitted = fit_pvae(counts, pvae_settings(config), device=device, hooks=hooks)
+                choice = _train(counts, config, device, hooks)
+            fitted = choice.fitted
+            if choice.tried:
+                config = config.replace(latents=choice.latents)
+                origin = {**(origin or {}), "latents": "chosen from the recording"}
             progress.finish()
             progress.start("scoring held-out bins", None)
             model = LatentModel(fitted.network, counts.unit_ids, counts.bin_width_s, config.to_dict())
             latents = to_latents(model, read.names, read.counts, fitted)
             metrics, notes = score_of_fit(model, counts, fitted, latents, seed=config.run.seed)
             progress.finish()
-            if tried:
-                metrics["latents_tried"] = [dict(row) for row in tried]
+            if choice.tried:
+                metrics["latents_tried"] = [dict(row) for row in choice.tried]
             metrics |= {"n_sessions": len(read.counts), "device": str(device), **record.usage()}
             warnings = (*warnings, *notes)
             for line in warnings:
@@ -114,6 +112,18 @@ def fit(
             hint="raise --max-epochs, or look at training.png",
         )
     return result
+
+
+def _train(counts: Counts, config: Config, device: torch.device, hooks: Hooks) -> LatentChoice:
+    """Fit with the number of latents that is asked for, or with several and take one."""
+    from spikefit.fitting.pvae.choose import LatentChoice, choose_latents
+    from spikefit.fitting.pvae.fit import fit_pvae
+
+    if config.pvae.latents is None:
+        # A stand-in: every number that is tried takes its place.
+        return choose_latents(counts, pvae_settings(config, latents=1), device=device, hooks=hooks)
+    fitted = fit_pvae(counts, pvae_settings(config), device=device, hooks=hooks)
+    return LatentChoice(fitted, config.pvae.latents, ())
 
 
 def _refuse_a_finished_one(folder: Path) -> None:

@@ -38,7 +38,7 @@ class LatentChoice:
         fitted: the fit that was taken; nothing is fitted again.
         latents: its number of latents.
         tried: for every number its `latents`, `co_bps` on the bins set aside, and `behind` ± `behind_se` the best, in
-            bits per spike.
+            bits per spike; empty where the number was given.
     """
 
     fitted: FittedPvae
