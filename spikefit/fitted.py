@@ -28,6 +28,7 @@ from spikefit.plots.activity import DISPERSION
 from spikefit.results import CommonDriveTerm, HiddenActivity, Result, UnitRow
 from spikefit.spikes import Counts, SpikeTrains
 
+ATTENUATION = "attenuation"  # column of the unit table: share of a coupling's size onto it that the fit shows
 PAIR_TYPE = "pair_type"  # column of the unit table: the type by which a unit's pairs were tested
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def to_fit(
     from spikefit.diagnostics.identifiability import STRONG_RECURRENCE
     from spikefit.diagnostics.judging import judge
     from spikefit.diagnostics.stability import with_stability
+    from spikefit.diagnostics.stretching import attenuation_note
     from spikefit.fitting.outcome import CI_LEVEL, CI_SIGMAS
 
     n_hidden = network.n_hidden
@@ -200,7 +202,7 @@ def to_fit(
     tested_low, tested_high = _padded(test.ci_low, n_hidden), _padded(test.ci_high, n_hidden)
     tested = np.isfinite(tested_low)
     ci_low, ci_high = np.where(tested, tested_low, ci_low), np.where(tested, tested_high, ci_high)
-    pairs, whole = _identifiability(network, counts, std_intervals=(ci_low, ci_high, p_value), link=config.model.link)
+    pairs, whole = _identifiability(network, counts, link=config.model.link)
     metrics = {**metrics, **whole}
     if whole["spectral_radius"] >= STRONG_RECURRENCE:
         notes = (
@@ -212,6 +214,10 @@ def to_fit(
     if network.judged is not None:
         goodness = _goodness(network.judged, counts, units, seed=config.run.seed)
         units, metrics = goodness[0], {**metrics, **goodness[2]}
+    if network.attenuation is not None:
+        metrics["attenuation_median"] = float(np.median(network.attenuation))
+        units = with_column(units, counts.unit_ids, ATTENUATION, network.attenuation.tolist())
+        notes = (*notes, *attenuation_note(network.attenuation, counts.unit_ids))
     alpha = dispersion_of(network.parameters)
     metrics["count_law"] = config.model.count_law
     if alpha is not None:
@@ -272,9 +278,7 @@ def _padded(values: Any, n_hidden: int) -> Any:
     return np.pad(values, (0, n_hidden), constant_values=np.nan)
 
 
-def _identifiability(
-    network: FittedNetwork, counts: Counts, *, std_intervals: tuple[Any, Any, Any], link: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _identifiability(network: FittedNetwork, counts: Counts, *, link: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What there is to go by for each pair of recorded units, and for the whole."""
     from spikefit.diagnostics import identifiability as found
 
@@ -283,10 +287,7 @@ def _identifiability(
     n_pairs, by_chance = found.spike_pairs(counts.counts, counts.segment_offsets, n_lags, counts.lost)
     z = found.correlogram_z(n_pairs, by_chance)
     pairs = {"n_spike_pairs": n_pairs, "correlogram_z": z}
-    ci_low, ci_high, p_value = (values[:n, :n] for values in std_intervals)
     visible, std_error = connectivity[:n, :n], network.std_error[:n, :n]
-    if np.isfinite(p_value).any():
-        pairs["shared_z"] = found.shared_z(visible, std_error, ci_low, ci_high, p_value)
     if network.h0_connectivity is not None:
         pairs["h0_weight"] = network.h0_connectivity
     if network.curvature is not None and network.variance_inflation is not None:
