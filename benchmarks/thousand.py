@@ -2,6 +2,8 @@
 
     OMP_NUM_THREADS=2 python benchmarks/thousand.py            1,000 units × 1 h at 5 ms × 6 functions
     python benchmarks/thousand.py --units 300 --seconds 600
+    python benchmarks/thousand.py --write thousand.nwb         the recording alone, for a whole run:
+    spikefit infer thousand.nwb -o results/ --bin 5ms --window 100ms --functions 6
 
 Spikes are made here, block after block: lognormal rates (median 3 Hz) and, for every unit, excitation for 20 ms by five others, so that there
 is something to find. The fit is the one that a run makes on its training bins and then on all of them, common drive and standard
@@ -19,10 +21,11 @@ import numpy as np
 import torch
 
 from spikefit.config import Config
+from spikefit.exporters import recording_nwb
 from spikefit.fitted import fit_settings
 from spikefit.fitting.fit import fit_network
 from spikefit.fitting.hooks import Hooks
-from spikefit.spikes import Counts
+from spikefit.spikes import Counts, SpikeTrains
 
 BIN_S, MEDIAN_HZ, N_INPUTS, EXTRA = 0.005, 3.0, 5, 0.1
 
@@ -41,6 +44,16 @@ def make_counts(n_units: int, n_bins: int, seed: int) -> np.ndarray:
     return counts.T
 
 
+def write(path: Path, counts: np.ndarray, seed: int) -> None:
+    """The recording as spike times, each somewhere in its bin."""
+    rng = np.random.default_rng([seed, 1])
+    trains = {}
+    for unit, own in enumerate(counts.T):
+        bins = np.repeat(np.arange(len(own)), own)
+        trains[f"u{unit}"] = np.sort((bins + rng.uniform(0.01, 0.99, len(bins))) * BIN_S)
+    recording_nwb.write(SpikeTrains.from_trains(trains, t_start_s=0.0, t_stop_s=len(counts) * BIN_S), path)
+
+
 def memory_kb(name: str) -> int:
     """A line of /proc/self/status in kB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
@@ -55,7 +68,11 @@ def main() -> None:
     parser.add_argument("--functions", type=int, default=6)
     parser.add_argument("--memory-gb", type=float, default=10.0, help="limit that the fit plans with")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", type=Path, help="write the recording to this NWB file, and fit nothing")
     chosen = parser.parse_args()
+    if chosen.write is not None:
+        write(chosen.write, make_counts(chosen.units, round(chosen.seconds / BIN_S), chosen.seed), chosen.seed)
+        return
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     torch.zeros(1000, 1000) @ torch.zeros(1000, 1000)
     after_imports = memory_kb("VmRSS")

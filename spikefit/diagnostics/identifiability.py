@@ -70,15 +70,6 @@ def correlogram_z(found: Array, chance: Array) -> Array:
         return np.asarray(np.where(chance > 0, (found - chance) / np.sqrt(chance), np.nan))
 
 
-def shared_z(connectivity: Array, std_error: Array, ci_low: Array, ci_high: Array, p_value: Array) -> Array:
-    """What was taken off each pair's z-score before it was tested; NaN where there was no test.
-
-    The intervals of tested pairs lie round what was left of the coupling, so their middles tell.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(np.isfinite(p_value), (connectivity - (ci_low + ci_high) / 2) / std_error, np.nan))
-
-
 def agreement_of_restarts(connectivity: Array, others: Array) -> tuple[Array, Array]:
     """How far each coupling hangs on where the fit started.
 

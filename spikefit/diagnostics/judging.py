@@ -10,6 +10,7 @@ import numpy as np
 
 from spikefit.diagnostics.edge_test import Q_LEVEL, Array, EdgeTest, no_test, z_scores
 from spikefit.diagnostics.significance import FEWEST_PAIRS, FEWEST_UNITS, judge_edges
+from spikefit.diagnostics.stretching import stretched
 from spikefit.diagnostics.surrogate_test import judge_by_surrogates
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def judge(
     if significance == "none":
         return no_test((n, n))
     test = _judge(network, connectivity, std_error, level, types)
+    if network.attenuation is not None:
+        test = stretched(test, network.attenuation)
     if network.n_hidden and significance != "null":
         test = _noted(
             test,

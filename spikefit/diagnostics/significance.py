@@ -80,7 +80,9 @@ def judge_edges(
     if share_edges is not None:
         metrics["null_share_edges"] = share_edges
     if types is None:
-        return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, doubts_about_nulls(raw_spread, shared, groups))
+        taken = np.where(pairs, shared.part + whole.centre * shared.error, np.nan)
+        notes = doubts_about_nulls(raw_spread, shared, groups)
+        return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, notes, {"shared_z": taken})
     metrics["null_by_type"] = [group.told(called) for group in groups]
     metrics["n_edges_one_null"] = int((benjamini_hochberg(whole.p_value(left[pairs])) <= Q_LEVEL).sum())
     notes = (*doubts_about_nulls(raw_spread, shared, groups), *pooled_nulls(groups, FEWEST_PAIRS))

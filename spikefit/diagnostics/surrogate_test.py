@@ -69,7 +69,9 @@ def judge_by_surrogates(
         "surrogate_centre": float(np.median(np.abs(centre))),
         "surrogate_spread": float(np.median(spread)),
     }
-    return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, _doubts(kind, metrics))
+    taken = np.full(z.shape, np.nan)
+    taken[pairs] = centre
+    return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, _doubts(kind, metrics), {"shared_z": taken})
 
 
 def _each_by_the_others(drawn: Array) -> Array:

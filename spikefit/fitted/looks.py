@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spikefit.fitting.expected import Judged
     from spikefit.fitting.outcome import FittedNetwork
 
+ATTENUATION = "attenuation"  # column of the unit table: share of a coupling's size onto it that the fit shows
 PAIR_TYPE = "pair_type"  # column of the unit table: the type by which a unit's pairs were tested
 
 
@@ -56,17 +57,8 @@ def look_at_test(test: EdgeTest, types: Sequence[str] | None, source: str) -> Lo
     return Look({"pair_types": source, **test.metrics}, test.notes, {PAIR_TYPE: types})
 
 
-def look_at_identifiability(
-    network: FittedNetwork, counts: Counts, errors: Mapping[str, np.ndarray], *, link: str
-) -> Look:
-    """What there is to go by for each pair of recorded units, and for the whole.
-
-    Args:
-        network: the fit.
-        counts: what it was fitted to.
-        errors: `ci_low`, `ci_high` and `p_value` of all units, each (post, pre).
-        link: of the fit.
-    """
+def look_at_identifiability(network: FittedNetwork, counts: Counts, *, link: str) -> Look:
+    """What there is to go by for each pair of recorded units, and for the whole; `link` is that of the fit."""
     from spikefit.diagnostics import identifiability as found
 
     n, n_lags = counts.n_units, network.coupling_filters.shape[2]
@@ -74,10 +66,7 @@ def look_at_identifiability(
     n_pairs, by_chance = found.spike_pairs(counts.counts, counts.segment_offsets, n_lags, counts.lost)
     z = found.correlogram_z(n_pairs, by_chance)
     pairs = {"n_spike_pairs": n_pairs, "correlogram_z": z}
-    ci_low, ci_high, p_value = (errors[key][:n, :n] for key in ("ci_low", "ci_high", "p_value"))
     visible, std_error = connectivity[:n, :n], network.std_error[:n, :n]
-    if np.isfinite(p_value).any():
-        pairs["shared_z"] = found.shared_z(visible, std_error, ci_low, ci_high, p_value)
     if network.h0_connectivity is not None:
         pairs["h0_weight"] = network.h0_connectivity
     if network.curvature is not None and network.variance_inflation is not None:
@@ -124,6 +113,19 @@ def look_at_goodness(judged: Judged | None, counts: Counts, *, seed: int) -> Loo
         metrics={**found.metrics, "goodness_heldout": judged.heldout},
         columns={name: [float(value) for value in values] for name, values in found.columns.items()},
         diagnostics={"ks_curve": found.ks_curve},
+    )
+
+
+def look_at_attenuation(network: FittedNetwork, counts: Counts) -> Look:
+    """How much of a coupling's size onto each unit the fit shows; nothing where that is not known."""
+    if network.attenuation is None:
+        return Look()
+    from spikefit.diagnostics.stretching import attenuation_note
+
+    return Look(
+        {"attenuation_median": float(np.median(network.attenuation))},
+        attenuation_note(network.attenuation, counts.unit_ids),
+        {ATTENUATION: network.attenuation.tolist()},
     )
 
 

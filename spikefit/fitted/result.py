@@ -11,6 +11,7 @@ from spikefit.config import Config
 from spikefit.fitted.fit import Fit
 from spikefit.fitted.looks import (
     common_drive_of,
+    look_at_attenuation,
     look_at_covariates,
     look_at_dispersion,
     look_at_goodness,
@@ -60,13 +61,14 @@ def to_fit(
     connectivity = network.coupling_filters.sum(axis=2)
     test = judge(network, config.fit.significance, level=CI_LEVEL, bin_width_s=counts.bin_width_s, types=types)
     errors = _errors(network, connectivity, test)
-    identified = look_at_identifiability(network, counts, errors, link=config.model.link)
+    identified = look_at_identifiability(network, counts, link=config.model.link)
     goodness = look_at_goodness(network.judged, counts, seed=config.run.seed)
     covariates, of_covariates = look_at_covariates(network, counts)
     looks = [
         look_at_test(test, types, config.fit.pair_types),
         identified,
         goodness,
+        look_at_attenuation(network, counts),
         look_at_dispersion(network.parameters, config.model.count_law),
         of_covariates,
     ]

@@ -66,6 +66,7 @@ class FittedNetwork:
         stability: how far other restarts agree with the hidden units, where there were some.
         plain: what is tested instead, where the couplings of a fit with hidden units have no errors.
         coupling_correlation: of the errors of each receiver's couplings, (post or 1, pre, pre), where they have errors.
+        attenuation: share of a coupling's size that the fit shows, by receiver, (post,); see `fitting.attenuation`. None where it is not known.
         judged: what the fit to the training bins expects in those that judge it, where that was computed.
     """
 
@@ -85,6 +86,7 @@ class FittedNetwork:
     filter_std_error: Array | None = None
     covariate_std_error: Array | None = None
     coupling_correlation: Array | None = None
+    attenuation: Array | None = None
     judged: Judged | None = None
     surrogates: Surrogates | None = None
     surrogates_refused: str | None = None

@@ -28,6 +28,7 @@ from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
 from spikefit.models.depth import windows_context
 from spikefit.models.kernels import Kernels
+from spikefit.models.long_sums import tally
 from spikefit.models.negative_binomial import Moments
 from spikefit.models.own_history import joined_basis
 from spikefit.pair_rules import matching
@@ -133,8 +134,8 @@ class Problem:
         """Σ log x! per scored bin over the whole recording."""
         total, n_bins = 0.0, 0
         for start, stop in self.split.everything.tolist():
-            values, n = torch.unique(self.counts[:, start:stop], return_counts=True)
-            total += float((torch.lgamma(values.double() + 1) * n).sum())
+            n = tally(self.counts, start, stop)
+            total += float((torch.lgamma(torch.arange(len(n), dtype=torch.float64) + 1) * n.cpu()).sum())
             n_bins += stop - start
         return total / max(1, n_bins)
 

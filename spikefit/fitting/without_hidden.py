@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from spikefit.errors import UsageError
+from spikefit.fitting.attenuation import attenuation_of
 from spikefit.fitting.corners import fit_with_corners
 from spikefit.fitting.data_notes import data_notes
 from spikefit.fitting.design import Design
@@ -137,6 +138,9 @@ def glm_outcome(
     basis = problem.basis.to(design.device)
     errors = _errors(problem, design, fit)
     surrogates, refused = _surrogates(problem, design, fit, hooks)
+    attenuation = None
+    if fit.dispersion is None and errors.how is not None:
+        attenuation = attenuation_of(design, fit, link=settings.link).cpu().numpy()
     couplings = fit.weights[:, : design.n_couplings]
     filters = filters_from_weights(couplings, basis.double()).cpu().numpy()
     n_bins = design.n_bins
@@ -178,6 +182,7 @@ def glm_outcome(
         variance_inflation=None if errors.inflation is None else errors.inflation.cpu().numpy(),
         filter_std_error=None if errors.by_lag is None else errors.by_lag.cpu().numpy(),
         coupling_correlation=None if errors.correlation is None else errors.correlation.cpu().numpy(),
+        attenuation=attenuation,
         covariate_std_error=None if errors.further is None else errors.further.cpu().numpy(),
         hidden_count=np.empty((0, 0)),
         hidden_bins=np.empty(0, dtype=np.int64),

@@ -25,3 +25,13 @@ def sum_over_bins(
     for part in values[:, start:stop].split(piece_bins(len(values)), dim=1):
         total += part.sum(1, dtype=torch.int64)
     return total
+
+
+def tally(values: Integer[Tensor, "unit bin"], start: int, stop: int) -> Integer[Tensor, " value"]:
+    """How often each count from 0 to the largest occurs between two bins; 64-bit whole numbers."""
+    total = torch.zeros(1, dtype=torch.int64, device=values.device)
+    for part in values[:, start:stop].split(piece_bins(len(values)), dim=1):
+        seen = torch.bincount(part.flatten(), minlength=len(total))
+        seen[: len(total)] += total
+        total = seen
+    return total

@@ -91,6 +91,9 @@ METRICS_SCHEMA: dict[str, Any] = {
         "n_tested_pairs": _count("ordered pairs of recorded units that were tested"),
         "n_edges": _count("of those, called edges at the level below"),
         "n_edges_q_level": _number("false-discovery rate at which n_edges are called"),
+        "attenuation_median": _number(
+            "share of a coupling's size that the fit shows beside input that it does not see, in the median receiver"
+        ),
         "z_spread": _number("spread of coupling over standard error over pairs; 1 if the standard errors were right"),
         "n_shared_inputs": _count("inputs shared by many units that were found in the couplings and taken off"),
         "shared_inputs_agreement": _number("share of the divisions into folds that find this number by themselves"),

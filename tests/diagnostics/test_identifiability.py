@@ -11,7 +11,6 @@ import spikefit
 from spikefit.diagnostics.identifiability import (
     agreement_of_restarts,
     correlogram_z,
-    shared_z,
     spectral_radius,
     spike_pairs,
 )
@@ -56,14 +55,6 @@ def test_the_spectral_radius_is_that_of_a_ring_and_of_an_exponential_link():
     assert spectral_radius(ring, mean, link="softplus") == pytest.approx(3.0 * -np.expm1(-0.1))
     assert spectral_radius(ring, mean, link="sigmoid") == pytest.approx(0.3 * (1 - 0.1 / 5.0))
     assert spectral_radius(np.triu(ring, 1), mean, link="exp") == pytest.approx(0.0)
-
-
-def test_what_was_taken_off_is_read_from_the_intervals():
-    weight, error, part = np.array([[2.0, 3.0]]), np.array([[0.5, 0.1]]), np.array([[1.5, -4.0]])
-    middle = weight - part * error
-    found = shared_z(weight, error, middle - 1, middle + 1, np.array([[0.1, 0.2]]))
-    np.testing.assert_allclose(found, part)
-    assert np.isnan(shared_z(weight, error, middle - 1, middle + 1, np.full((1, 2), np.nan))).all()
 
 
 def test_a_shared_driver_is_named_where_it_explains_half():
