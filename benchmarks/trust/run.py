@@ -10,7 +10,7 @@ defaults of `spikefit infer --hidden 0` but the bin width and the window. Beside
 standard errors (Wald) with the same common drive, and Wald without it. Columns: pairs called at q = 0.05, share of them
 false (FDP; 0 where nothing is called), share of the true edges called (recall), each as mean and range over networks;
 area under the ROC curve of the statistic; shared inputs found; share of 90 % intervals that hold the true coupling,
-where the truth is a coupling, of all pairs and of the connected ones; the same for single lags of their filters, by `filter_std_error`.
+where the truth is a coupling, of all pairs and of the connected ones; the same for single lags of their filters, by `filter_bands`.
 """
 
 from __future__ import annotations
@@ -72,10 +72,9 @@ def measure(name: str, seed: int, *, beside: bool, hidden: str = "0", restarts: 
         inside = (found.ci_low[:n, :n] <= case.connectivity) & (case.connectivity <= found.ci_high[:n, :n])
         ours["coverage"] = float(inside[pairs].mean())
         ours["on_edges"] = float(inside[case.connected].mean()) if case.connected.any() else float("nan")
-        by_lag = found.diagnostics.get("filter_std_error")
-        if case.filters is not None and by_lag is not None:
-            half = norm.ppf(0.95) * by_lag
-            near = np.abs(found.coupling_filters[:n, :n] - case.filters) <= half
+        bands = found.filter_bands()
+        if case.filters is not None and bands is not None:
+            near = (bands[0] <= case.filters) & (case.filters <= bands[1])
             ours["lags"] = float(near[pairs].mean())
             ours["lags_on_edges"] = float(near[case.connected].mean()) if case.connected.any() else float("nan")
     if not beside:

@@ -140,6 +140,12 @@ def notes_on(metrics: dict[str, Any], converged: bool) -> tuple[str, ...]:
     notes = []
     if not converged:
         notes.append("the fit did not converge within max_epochs; its numbers may still move")
+    bits, error = metrics.get("heldout_bits_per_spike", math.nan), metrics.get("heldout_bits_per_spike_se", math.nan)
+    if bits < -error:
+        notes.append(
+            f"the fit predicts held-out bins worse than constant rates do ({bits:.3f} ± {error:.3f} bits per spike): these data do not settle so many "
+            "weights. --ridge auto chooses the penalty that predicts best; fewer functions, a shorter window or fewer units leave fewer weights"
+        )
     gain, error = metrics.get("heldout_gain_nats_per_bin", math.nan), metrics.get("heldout_gain_se", math.nan)
     n_hidden = metrics["n_hidden"]
     if n_hidden > 0 and gain < -error:

@@ -22,7 +22,7 @@ from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikefit.models.long_sums import piece_bins
+from spikefit.models.long_sums import sum_over_units
 
 Array = NDArray[np.float64]
 
@@ -80,7 +80,5 @@ class CommonDrive:
 
 def _population(counts: Tensor, stand_ins: Array | None) -> Array:
     """Spikes of all units in every bin, those of lost units by what stands in for them; (bin,)."""
-    # Piece by piece: a sum in whole numbers would first turn all counts into 64-bit ones.
-    parts = [part.sum(0, dtype=torch.int64).double() for part in counts.split(piece_bins(len(counts)), dim=1)]
-    seen = torch.cat(parts).cpu().numpy()
+    seen = sum_over_units(counts).double().cpu().numpy()
     return np.asarray(seen if stand_ins is None else seen + stand_ins)

@@ -27,6 +27,17 @@ def sum_over_bins(
     return total
 
 
+def sum_over_units(values: Integer[Tensor, "unit bin"]) -> Integer[Tensor, " bin"]:
+    """Counts of all units together in every bin; 64-bit whole numbers.
+
+    Unit after unit into one place: each unit's counts lie together, and nothing is left in memory between pieces of one that was passed over.
+    """
+    total = torch.zeros(values.shape[1], dtype=torch.int64, device=values.device)
+    for own in values:
+        total += own
+    return total
+
+
 def tally(values: Integer[Tensor, "unit bin"], start: int, stop: int) -> Integer[Tensor, " value"]:
     """How often each count from 0 to the largest occurs between two bins; 64-bit whole numbers."""
     total = torch.zeros(1, dtype=torch.int64, device=values.device)

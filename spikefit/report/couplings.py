@@ -139,6 +139,8 @@ def filters(result: Result, table: Edges) -> Markup | None:
     level = result.metrics.get("ci_level")
     about = Markup("")
     if isinstance(level, float) and any(band is not None for band in bands):
-        about = Markup(" Bands: {} %, each lag by itself.").format(number(100 * level))
+        about = Markup(" Bands: {} %, each lag by itself, with what shared inputs explain taken off.").format(
+            number(100 * level)
+        )
     first = " of recorded units, then for those with hidden ones" if n_hidden else ""
     return lead.format(first, about) + Markup('<div class="grid">{}</div>').format(Markup("").join(charts))

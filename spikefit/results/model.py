@@ -193,20 +193,43 @@ class Result:
         return filters
 
     def filter_band_of(self, post_id: str, pre_id: str) -> tuple[Floats, Floats] | None:
-        """Lower and upper edge of a band round that filter, over `lag_s`; None where no errors of single lags are held.
+        """Lower and upper edge of a band for that filter, over `lag_s`; None where no errors of single lags are held.
 
-        Each lag's standard error is widened as the interval of the filter's sum is beside its own standard error, so that what the
-        test of edges has learnt about the errors holds here too. The band is for each lag by itself.
+        Each lag's standard error is widened as the interval of the filter's sum is beside its own standard error, and what shared inputs explain of
+        the sum is taken off the lags in proportion to their variances, so that what the test of edges has learnt holds here too. The band is for
+        each lag by itself, and need not lie round the filter.
         """
-        errors = self.diagnostics.get("filter_std_error")
         post, pre = self.index_of(post_id), self.index_of(pre_id)
-        if errors is None or max(post, pre) >= self.n_visible or not self.std_error[post, pre] > 0:
+        if max(post, pre) >= self.n_visible:
             return None
-        half = 0.5 * (self.ci_high[post, pre] - self.ci_low[post, pre]) / self.std_error[post, pre] * errors[post, pre]
-        if not np.isfinite(half).all():
+        band = self._filter_bands(post, pre)
+        return None if band is None or not np.isfinite(band).all() else band
+
+    def filter_bands(self) -> tuple[Floats, Floats] | None:
+        """The same for all filters between recorded units at once; both (post, pre, lag), NaN where a pair has none."""
+        return self._filter_bands(slice(None), slice(None))
+
+    def _filter_bands(self, post: int | slice, pre: int | slice) -> tuple[Floats, Floats] | None:
+        errors = self.diagnostics.get("filter_std_error")
+        if errors is None:
             return None
-        values = self.coupling_filters[post, pre]
-        return values - half, values + half
+        n = self.n_visible
+        by_lag, zeros = errors[post, pre], np.zeros((n, n))
+        of_sum, low, high, taken, values = (
+            np.asarray(of_all[:n, :n][post, pre])
+            for of_all in (
+                self.std_error,
+                self.ci_low,
+                self.ci_high,
+                np.nan_to_num(self.diagnostics.get("shared_z", zeros)),
+                self.coupling_filters,
+            )
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            half = (0.5 * (high - low) / of_sum)[..., None] * by_lag
+            share = by_lag**2 / (by_lag**2).sum(-1, keepdims=True)
+            middle = values - (taken * of_sum)[..., None] * share
+            return middle - half, middle + half
 
     def edges(self) -> NDArray[np.void]:
         """Every ordered pair of two units as a structured array with the columns of `edges.csv`.

@@ -151,6 +151,8 @@ def test_the_objective_that_is_told_contains_the_factorials(
     [
         ({"n_hidden": 0}, True, []),
         ({"n_hidden": 0}, False, ["did not converge"]),
+        ({"n_hidden": 0, "heldout_bits_per_spike": -0.05, "heldout_bits_per_spike_se": 0.01}, True, ["--ridge auto"]),
+        ({"n_hidden": 0, "heldout_bits_per_spike": -0.005, "heldout_bits_per_spike_se": 0.01}, True, []),
         ({"n_hidden": 2, "heldout_gain_nats_per_bin": 0.3, "heldout_gain_se": 0.02}, True, []),
         (
             {"n_hidden": 2, "heldout_gain_nats_per_bin": 0.01, "heldout_gain_se": 0.02},

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from spikefit.models import long_sums
-from spikefit.models.long_sums import sum_over_bins, tally
+from spikefit.models.long_sums import sum_over_bins, sum_over_units, tally
 
 # The most that a process held, which an exec begins anew; what getrusage tells is inherited from the parent.
 MEASURE = """
 import torch
-from spikefit.models.long_sums import sum_over_bins, tally
+from spikefit.models.long_sums import sum_over_bins, sum_over_units, tally
 def most_kb():
     return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM:'))
 counts = torch.ones(20, 4_000_000, dtype=torch.uint8)
@@ -24,6 +24,8 @@ tally(counts, 0, 70_000)
 before = most_kb()
 assert (sum_over_bins(counts, 0, 4_000_000) == 4_000_000).all()
 assert tally(counts, 0, 4_000_000).tolist() == [0, 80_000_000]
+many = counts.view(400, 200_000)
+assert (sum_over_units(many) == 400).all()
 ours = most_kb()
 counts.sum(1, dtype=torch.int64)
 print(ours - before, most_kb() - ours)
@@ -37,6 +39,7 @@ def test_they_are_the_sums(bounds: tuple[int, int], monkeypatch: pytest.MonkeyPa
     counts = torch.randint(0, 255, (3, 1000), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(sum_over_bins(counts, start, stop), counts[:, start:stop].long().sum(1))
     assert torch.equal(sum_over_bins(counts > 100, start, stop), (counts > 100)[:, start:stop].long().sum(1))
+    assert torch.equal(sum_over_units(counts[:, start:stop]), counts[:, start:stop].long().sum(0))
     found = {value: n for value, n in enumerate(tally(counts, start, stop).tolist()) if n}
     values, n = torch.unique(counts[:, start:stop], return_counts=True)
     assert found == dict(zip(values.tolist(), n.tolist(), strict=True))

@@ -197,7 +197,7 @@ def test_hidden_activity_with_infinities_of_both_signs_makes_a_row_and_no_warnin
     assert row.n_spikes == 0
 
 
-def test_a_band_round_a_filter_is_as_wide_as_the_interval_of_its_sum_says(make_result):
+def test_the_band_of_a_filter_is_as_wide_as_the_interval_of_its_sum_says(make_result):
     result = make_result()
     n, n_lags = result.n_visible, result.lag_s.size
     errors = np.linspace(0.1, 0.2, n_lags) * np.ones((n, n, 1))
@@ -212,6 +212,15 @@ def test_a_band_round_a_filter_is_as_wide_as_the_interval_of_its_sum_says(make_r
     low, high = held.filter_band_of(result.unit_id[1], result.unit_id[0])
     np.testing.assert_allclose(high - low, 4 * errors[1, 0])
     np.testing.assert_allclose(0.5 * (high + low), held.coupling_filters[1, 0])
+    # What shared inputs explain of the sum, two standard errors of 0.5, is taken off the lags by their variances.
+    shared = dataclasses.replace(held, diagnostics={"filter_std_error": errors, "shared_z": 2.0 * np.ones((n, n))})
+    low, high = shared.filter_band_of(result.unit_id[1], result.unit_id[0])
+    share = errors[1, 0] ** 2 / (errors[1, 0] ** 2).sum()
+    np.testing.assert_allclose(0.5 * (high + low), held.coupling_filters[1, 0] - 1.0 * share)
+    of_all = shared.filter_bands()
+    np.testing.assert_array_equal([of_all[0][1, 0], of_all[1][1, 0]], [low, high])
+    assert of_all[0].shape == (n, n, n_lags)
+    assert result.filter_bands() is None
     assert result.filter_band_of(result.unit_id[1], result.unit_id[0]) is None
     assert held.filter_band_of(result.unit_id[1], result.unit_id[-1]) is None  # a hidden unit has no errors
     blind = dataclasses.replace(held, std_error=np.nan * whole)
