@@ -102,9 +102,9 @@ def test_many_edges_are_found_where_the_bulk_is_as_narrow_as_its_errors() -> Non
 
 
 def test_what_would_be_called_is_told_and_is_called() -> None:
-    weights, _, edges = made_up(3, too_narrow=1.0, shared=0.0)
+    drawn, errors, edges = made_up(3, too_narrow=1.0, shared=0.0)
+    weights = np.where(edges, 0.0, 0.2 * drawn / errors)
     errors = np.full((N, N), 0.2)
-    weights = np.where(edges, 0.0, weights)
     test = judge_edges(weights, errors, level=0.9)
     least = test.metrics["detectable_weight"]
     assert test.metrics["n_edges"] == 0
