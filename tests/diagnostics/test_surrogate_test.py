@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import kstest
@@ -109,3 +111,18 @@ def test_what_would_be_called_is_told_and_is_called() -> None:
             n_called += judge_by_surrogates(alone, np.full((N, N), 0.2), draws, "jitter", level=0.9).metrics["n_edges"]
         called.append(n_called)
     assert called == [0, 5]
+
+
+def test_why_there_are_no_surrogates_is_said_once_and_whole() -> None:
+    """Few units, whose spikes cannot be moved: the reason ends the sentence, without the flag that nobody gave."""
+    from types import SimpleNamespace
+
+    from spikefit.diagnostics.judging import judge
+
+    network: Any = SimpleNamespace(
+        coupling_filters=np.ones((3, 3, 2)), n_hidden=0, std_error=np.ones((3, 3)), surrogates=None, coupling_correlation=None,
+        surrogates_refused="one long burst has one timing.", long_lags=None, plain=None,
+    )  # fmt: skip
+    (note,) = judge(network, "null", level=0.9, bin_width_s=0.01).notes
+    assert note.endswith("surrogates are no help: there are no p- and q-values. Why: one long burst has one timing")
+    assert note.startswith("6 pairs of recorded units are too few")

@@ -70,6 +70,7 @@ def test_a_column_of_the_file_in_and_the_nulls_in_every_place(session: Path, tmp
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output
     assert "nulls by area" in ran.stdout
+    assert "a coupling of the median pair would be called from" in ran.stdout
     assert [line.split()[:3] for line in ran.stdout.splitlines() if line.startswith(("CA1 ", "CA3 "))] == [
         ["CA1", "CA3", "100"], ["CA3", "CA1", "100"], ["CA1", "CA1", "90"], ["CA3", "CA3", "90"],
     ]  # fmt: skip
