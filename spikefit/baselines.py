@@ -25,6 +25,7 @@ from spikefit.spikes import Counts
 
 Array = NDArray[np.float64]
 FEWEST_EDGES = 1
+TRUTH_HINT = "give the .truth.h5 file that was written beside the recording"
 FEWEST_DELAYS = 10  # bins; TSPE's own filters do not fit into fewer
 NO_TSPE = "TSPE is left out: elephant is not installed (pip install 'spikefit[baselines]')"
 
@@ -53,7 +54,7 @@ def baseline_table(
         raise UsageError(f"{fit.name}: with {fit.n_visible} recorded unit there are no pairs to compare.")
     counts = reopen(fit, recording)
     methods, notes = methods_of(fit, counts, q=q)
-    true = None if truth is None else _true_edges(fit, truth if isinstance(truth, Result) else load_result(truth))
+    true = None if truth is None else _true_edges(fit, truth if isinstance(truth, Result) else _opened(Path(truth)))
     rows = tuple(row_of(method, methods[0], true) for method in methods)
     return BaselineTable(fit.name, fit.unit_id[: fit.n_visible], methods, rows, notes, true)
 
@@ -127,13 +128,19 @@ def _off_diagonal(values: Any) -> Array:
     return out
 
 
+def _opened(truth: Path) -> Result:
+    if not truth.exists():
+        raise UsageError(f"{truth}: there is no such file.", hint=TRUTH_HINT)
+    return load_result(truth)
+
+
 def _true_edges(fit: Result, truth: Result) -> NDArray[np.bool_]:
     names = fit.unit_id[: fit.n_visible]
     missing = [name for name in names if name not in truth.unit_id]
     if missing:
         raise UsageError(
             f"the true network does not hold {len(missing)} of the fit's {len(names)} units (first: {missing[0]!r}).",
-            hint="give the .truth.h5 file that was written beside the recording",
+            hint=TRUTH_HINT,
         )
     rows = [truth.index_of(name) for name in names]
     true: NDArray[np.bool_] = truth.connectivity[np.ix_(rows, rows)] != 0

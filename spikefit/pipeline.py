@@ -27,6 +27,7 @@ from spikefit.provenance import RunRecord
 from spikefit.reading import read_recording
 from spikefit.report import write_report
 from spikefit.results import UnitRow, claim_output
+from spikefit.results.tables import kept_as
 from spikefit.spikes import Counts, SpikeTrains
 from spikefit.stopping import Stopper
 
@@ -261,7 +262,7 @@ class _Job:
                 units=_unit_rows(trains, choices),
                 name=trains.name,
                 device=str(device),
-                warnings=trains.warnings,
+                warnings=(*trains.warnings, *_renamed(trains)),
                 types=types,
                 config_origin=dict(self.origin),
             )
@@ -335,13 +336,23 @@ def claimed(folders: Sequence[Path | None], *, overwrite: bool, resume: bool) ->
 def _unit_rows(trains: SpikeTrains, choices: Sequence[UnitChoice]) -> list[UnitRow]:
     rates, counts = trains.rate_hz.tolist(), trains.n_spikes_per_unit.tolist()
     observed_s = trains.observed_s.tolist() if trains.lost_s else []
+    names = kept_as(trains.unit_columns)
     rows = []
     for row, choice in enumerate(choices):
-        columns = {key: _plain(column[row]) for key, column in trains.unit_columns.items() if column.ndim == 1}
+        columns = {names[key]: _plain(column[row]) for key, column in trains.unit_columns.items() if column.ndim == 1}
         if observed_s:
             columns["observed_s"] = observed_s[row]
         rows.append(UnitRow(choice.id, "visible", choice.kept, choice.reason, counts[row], rates[row], columns))
     return rows
+
+
+def _renamed(trains: SpikeTrains) -> tuple[str, ...]:
+    """That columns of the recording have another name in the result, where some have."""
+    moved = {old: new for old, new in kept_as(trains.unit_columns).items() if new != old}
+    if not moved:
+        return ()
+    told = ", ".join(f"{old!r} is {new!r}" for old, new in moved.items())
+    return (f"unit columns of the recording that are called as those a fit writes were renamed in the result: {told}",)
 
 
 def _plain(value: Any) -> str | int | float | bool:

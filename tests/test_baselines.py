@@ -108,6 +108,7 @@ def test_the_command_prints_the_table_and_json(folder: Path) -> None:
         (["--baselines", "--top", "5"], "--top does not go with it"),
         (["--truth", "net.truth.h5"], "--truth goes with --baselines"),
         (["--baselines", "--q", "2"], "--q must lie between 0 and 1"),
+        (["--baselines", "--truth", "nope.h5"], "give the .truth.h5 file that was written beside the recording"),
     ],
 )
 def test_what_does_not_go_together_is_refused(folder: Path, words: list[str], said: str) -> None:

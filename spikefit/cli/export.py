@@ -98,7 +98,7 @@ def command(
     """
     from spikefit.errors import UsageError
     from spikefit.exporters import FORMATS, Selection, export, format_named, select
-    from spikefit.results import load_result
+    from spikefit.results import doubts_of_opening, load_result
 
     selection = Selection(orient=orient, q=q, top=top, visible_only=visible_only)
     if how != "none" and not format_named(to).takes_trains:
@@ -112,6 +112,8 @@ def command(
             hint="pass --recording copy or --recording link",
         )
     result: Result = load_result(result_path)
+    for text in doubts_of_opening(result):
+        show_warning(text)
     source = None if how == "none" else _recording_of(result, recording)
     trains = _spikes_of_the_fit(source, result) if source is not None and how == "copy" else None
     linked = source if how == "link" else None

@@ -43,14 +43,17 @@ def command(
     if out is None and result_path.is_file() and result_path.name != MAIN_FILE:
         ctx.fail(f"-o FILE is missing: {result_path.name} lies in no result folder of its own")
 
+    from spikefit.cli.guard import show_warning
     from spikefit.errors import UsageError
     from spikefit.exporters.protection import refuse_to_replace_originals
     from spikefit.files import make_room_for
     from spikefit.report import write_report
-    from spikefit.results import load_result
+    from spikefit.results import doubts_of_opening, load_result
 
     formats = _formats(figures)
     result: Result = load_result(result_path)
+    for text in () if quiet else doubts_of_opening(result):
+        show_warning(text)
     page = out or (result_path if result_path.is_dir() else result_path.parent) / PAGE
     if page.is_dir():
         raise UsageError(f"{page} is a folder; the page is a file.", hint=f"pass -o {page / PAGE}")

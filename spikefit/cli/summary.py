@@ -46,6 +46,9 @@ def echo_summary(fit: Result, folder: Path) -> None:
     n_edges, n_pairs = fit.metrics.get("n_edges"), fit.metrics.get("n_tested_pairs")
     if n_edges is not None and n_pairs:
         click.echo(edge_line(fit.metrics))
+        least = _number(fit.metrics, "detectable_weight")
+        if least is not None:
+            click.echo(f"a coupling of the median pair would be called from {least:.2g} drive per spike on")
         _echo_nulls(fit.metrics)
     if fit.metrics.get("hidden_choice"):
         click.echo(str(fit.metrics["hidden_choice"]))

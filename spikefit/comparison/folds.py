@@ -57,8 +57,9 @@ class FoldTable:
     notes: tuple[str, ...]
 
     def sentences(self) -> list[str]:
-        """Why that number, and what to know about the folds."""
-        return [text if text.endswith(".") else f"{text}." for text in (self.choice, *self.notes) if text]
+        """Why that number, and what to know about the folds; where there are none, the rest of a sentence that begins with the name."""
+        said = [text if text.endswith(".") else f"{text}." for text in (self.choice, *self.notes) if text]
+        return [text[:1].upper() + text[1:] for text in said] if self.rows else said
 
 
 def fold_table(result: Result, name: str) -> FoldTable:

@@ -6,9 +6,9 @@ import math
 
 from markupsafe import Markup, escape
 
-from spikefit.comparison.folds import FoldTable
+from spikefit.comparison.folds import FoldRow, FoldTable
 from spikefit.comparison.side_by_side import Comparison
-from spikefit.report.numbers import number, signed
+from spikefit.report.numbers import number, shown, signed
 from spikefit.report.sections import Section
 from spikefit.report.tables import Column, table_html
 
@@ -56,23 +56,30 @@ def _pairs(comparison: Comparison) -> Markup:
     return lead + table_html(columns, "differences between results in the folds of both")
 
 
+def _number_tried(row: FoldRow) -> Markup:
+    return Markup("<strong>{}, kept</strong>").format(number(row.n_hidden)) if row.chosen else number(row.n_hidden)
+
+
+def _mean_gain(row: FoldRow) -> Markup:
+    gain = signed(row.gain_nats_per_bin)
+    if not row.n_hidden or not math.isfinite(row.gain_nats_per_bin_se):
+        return gain
+    return Markup("{} ± {}").format(gain, number(row.gain_nats_per_bin_se, 2))
+
+
 def _part(table: FoldTable) -> Markup:
     said = Markup(" ").join(escape(text) for text in table.sentences())
     if not table.rows:
         return Markup("<p><strong>{}</strong>: {}</p>").format(table.name, said)
     rows = table.rows
     columns = [
-        Column("hidden units", [number(row.n_hidden) for row in rows]),
-        Column("mean gain", [signed(row.gain_nats_per_bin) for row in rows]),
-        Column(
-            "its standard error",
-            [number(row.gain_nats_per_bin_se if row.n_hidden else math.nan, 2) for row in rows],
-        ),
+        # What was kept stands in front: on a telephone the last columns are out of sight.
+        Column("hidden units", [_number_tried(row) for row in rows], text=True),
+        Column("mean gain", [_mean_gain(row) for row in rows]),
         *(
-            Column(f"fold {k + 1}, {bins} bins", [signed(row.fold_gain_nats_per_bin[k]) for row in rows])
+            Column(f"fold {k + 1}, {shown(bins)} bins", [signed(row.fold_gain_nats_per_bin[k]) for row in rows])
             for k, bins in enumerate(table.fold_bins)
         ),
-        Column("kept", [Markup("yes") if row.chosen else Markup("") for row in rows], text=True),
     ]
     blocks = f", {table.blocks} blocks in all" if table.blocks else ""
     head = Markup("<h3>{}{}</h3><p>{}</p>").format(table.name, blocks, said)

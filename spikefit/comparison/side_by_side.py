@@ -25,7 +25,7 @@ from spikefit.comparison.scores import (
 )
 from spikefit.errors import ResultError, UsageError
 from spikefit.marks import MAIN_FILE
-from spikefit.results import Result, load_result
+from spikefit.results import Result, doubts_of_opening, load_result
 from spikefit.results.documents import plain
 from spikefit.results.latents import LATENTS_FILE, Latents
 
@@ -172,7 +172,10 @@ def compare(*results: str | Path | Result | Latents, q: float = Q_LEVEL, top: in
                 agreement(common, a, b, q=q, top=top),
                 tuple(match_hidden(one, other, common.unit_ids, same_recording=same)),
                 same,
-                tuple(_notes(one, other, len(common.unit_ids))),
+                (
+                    *_notes(one, other, len(common.unit_ids)),
+                    *(f"{names[k]}: {text}" for k in (a, b) for text in doubts_of_opening(loaded[k])),
+                ),
                 fold_difference(one, other, (folds[a], folds[b])),
             )
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spikefit.diagnostics.edge_test import Q_LEVEL, Array, EdgeTest, no_test, z_scores
+from spikefit.diagnostics.null_notes import narrow_intervals
 from spikefit.diagnostics.significance import FEWEST_PAIRS, FEWEST_UNITS, judge_edges
 from spikefit.diagnostics.stretching import stretched
 from spikefit.diagnostics.surrogate_test import judge_by_surrogates
@@ -82,8 +83,8 @@ def _judge(
     if network.surrogates_refused is not None and n_pairs < FEWEST_PAIRS:
         return no_test(
             connectivity.shape,
-            f"{n_pairs} pairs of recorded units are too few to show what no edge looks like, and surrogates are no help "
-            f"({network.surrogates_refused}): there are no p- and q-values",
+            f"{n_pairs} pairs of recorded units are too few to show what no edge looks like, and surrogates are no help: there are no p- and q-values. "
+            f"Why: {network.surrogates_refused.rstrip('.')}",
         )
     return judge_edges(connectivity, std_error, level=level, correlation=network.coupling_correlation, types=types)
 
@@ -92,8 +93,13 @@ def _by_the_plain_fit(plain: PlainCouplings, level: float, types: Sequence[str] 
     """P and q of a fit without hidden units; its intervals are of other couplings than those that are reported."""
     test = judge_edges(plain.connectivity, plain.std_error, level=level, correlation=plain.correlation, types=types)
     unknown = np.full(test.q_value.shape, np.nan)
+    about_intervals = narrow_intervals(int(test.metrics.get("n_shared_inputs") or 0))
     test = dataclasses.replace(
-        test, ci_low=unknown, ci_high=unknown, metrics=test.metrics | {"tested_on": WITHOUT_HIDDEN}
+        test,
+        ci_low=unknown,
+        ci_high=unknown,
+        metrics=test.metrics | {"tested_on": WITHOUT_HIDDEN},
+        notes=tuple(note for note in test.notes if note not in about_intervals),
     )
     return _noted(
         test, "p and q are those of the fit without hidden units to the same bins, and there are no intervals"

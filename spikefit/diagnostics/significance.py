@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spikefit.diagnostics.edge_test import Q_LEVEL, EdgeTest, no_test, spread_of, z_scores
 from spikefit.diagnostics.empirical_null import benjamini_hochberg
-from spikefit.diagnostics.null_notes import doubts_about_nulls, pooled_nulls
+from spikefit.diagnostics.null_notes import doubts_about_nulls, narrow_intervals, pooled_nulls
 from spikefit.diagnostics.nulls_by_type import GroupNull, nulls_by_type, one_null
 from spikefit.diagnostics.shared_input import count_inputs, shared_input
 
@@ -54,12 +54,13 @@ def judge_edges(
     groups: Sequence[GroupNull] = (GroupNull("", "", pairs, whole, share_edges, "all"),)
     if types is not None:
         groups = nulls_by_type(left, pairs, types, dense=dense, least=FEWEST_PAIRS)
-    p_value, q_value, ci_low, ci_high, centre, spread = (np.full(z.shape, np.nan) for _ in range(6))
+    p_value, q_value, ci_low, ci_high, centre, spread, least = (np.full(z.shape, np.nan) for _ in range(7))
     for group in groups:
         chosen, null = group.members, group.null
         p_value[chosen] = null.p_value(left[chosen])
         centre[chosen], spread[chosen] = null.centre, null.spread
         half = null.half_width(level) * shared.error * std_error
+        least[chosen] = (null.half_width(1 - Q_LEVEL / n_pairs) * shared.error * std_error)[chosen]
         direct = connectivity - (shared.part + null.centre * shared.error) * std_error
         ci_low[chosen], ci_high[chosen] = (direct - half)[chosen], (direct + half)[chosen]
     q_value[pairs] = benjamini_hochberg(p_value[pairs])
@@ -76,16 +77,21 @@ def judge_edges(
         "null_centre": whole.centre,
         "null_spread": whole.spread,
         "null_shape": whole.shape,
+        "detectable_weight": float(np.median(least[pairs])),
     }
     if share_edges is not None:
         metrics["null_share_edges"] = share_edges
     if types is None:
         taken = np.where(pairs, shared.part + whole.centre * shared.error, np.nan)
-        notes = doubts_about_nulls(raw_spread, shared, groups)
+        notes = (*doubts_about_nulls(raw_spread, shared, groups), *narrow_intervals(shared.rank))
         return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, notes, {"shared_z": taken})
     metrics["null_by_type"] = [group.told(called) for group in groups]
     metrics["n_edges_one_null"] = int((benjamini_hochberg(whole.p_value(left[pairs])) <= Q_LEVEL).sum())
-    notes = (*doubts_about_nulls(raw_spread, shared, groups), *pooled_nulls(groups, FEWEST_PAIRS))
+    notes = (
+        *doubts_about_nulls(raw_spread, shared, groups),
+        *narrow_intervals(shared.rank),
+        *pooled_nulls(groups, FEWEST_PAIRS),
+    )
     part = np.where(pairs, shared.part, np.nan)  # apart from the centre of a null, which may lie far from zero
     by_pair = {"tested_z": left, "shared_z": part, "null_centre": centre, "null_spread": spread}
     return EdgeTest(p_value, q_value, ci_low, ci_high, metrics, notes, by_pair)

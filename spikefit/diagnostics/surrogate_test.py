@@ -13,6 +13,8 @@ Source: Davison and Hinkley, "Bootstrap methods and their application" (1997), c
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,9 @@ from spikefit.diagnostics.empirical_null import benjamini_hochberg
 
 Array = NDArray[np.float64]
 
+# Of the surrogates of a pair, in standard errors. Where it is less, spikes are so few that the penalty holds the coupling: moving them hardly
+# moves it, and beside such a spread everything is far off. The model's own errors then are the least there is.
+LEAST_SPREAD = 0.5
 WIDE_CENTRE = 1.0  # median shift of a pair's surrogates from zero, in standard errors, that is worth a word
 
 HOW_MOVED = {
@@ -42,6 +47,8 @@ def judge_by_surrogates(
         kind: how spikes were moved in them.
         level: of the intervals.
     """
+    from scipy.stats import norm
+
     z, pairs = z_scores(connectivity, std_error)
     drawn = surrogate_z.astype(np.float64)
     pairs &= np.isfinite(drawn).all(axis=0)
@@ -51,23 +58,30 @@ def judge_by_surrogates(
     if not pairs.any():
         return EdgeTest(p_value, q_value, ci_low, ci_high, metrics)
     drawn, found = drawn[:, pairs], z[pairs]
-    centre, spread = drawn.mean(axis=0), np.maximum(drawn.std(axis=0, ddof=1), 1e-12)
+    centre, found_spread = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
+    spread = np.maximum(found_spread, LEAST_SPREAD)
     tail = np.sort(np.abs(_each_by_the_others(drawn)).ravel())
     scale = spread * np.sqrt(1 + 1 / n)  # the recording is one more draw, and the centre is only known so well
     # Moving a receiver's spikes also smears what it does to the sender into what the sender seems to do to it, and slow rhythms stay in
     # surrogates. So a coupling must be further from zero than those of its surrogates, not just elsewhere.
     off = np.maximum(np.abs(found) - np.abs(centre), 0.0) / scale
-    p_value[pairs] = (1 + tail.size - np.searchsorted(tail, off, side="left")) / (1 + tail.size)
+    held = found_spread < LEAST_SPREAD
+    p = (1 + tail.size - np.searchsorted(tail, off, side="left")) / (1 + tail.size)
+    p_value[pairs] = np.where(held, np.maximum(p, 2 * norm.sf(np.abs(found))), p)
     q_value[pairs] = benjamini_hochberg(p_value[pairs])
     error = std_error[pairs]
     middle, half = connectivity[pairs] - centre * error, float(np.quantile(tail, level)) * scale * error
     ci_low[pairs], ci_high[pairs] = middle - half, middle + half
+    least = _first_call(tail, len(found)) * scale + np.abs(centre)
+    least = np.where(held, np.maximum(least, norm.isf(Q_LEVEL / len(found) / 2)), least)
     metrics |= {
         "n_edges": int((q_value[pairs] <= Q_LEVEL).sum()),
         "n_edges_q_level": Q_LEVEL,
         "z_spread": spread_of(found),
         "surrogate_centre": float(np.median(np.abs(centre))),
-        "surrogate_spread": float(np.median(spread)),
+        "surrogate_spread": float(np.median(found_spread)),
+        "detectable_weight": float(np.median(least * error)),
+        "n_pairs_held_by_penalty": int(held.sum()),
     }
     taken = np.full(z.shape, np.nan)
     taken[pairs] = centre
@@ -80,7 +94,13 @@ def _each_by_the_others(drawn: Array) -> Array:
     total, squares = drawn.sum(axis=0), np.square(drawn).sum(axis=0)
     mean = (total - drawn) / (n - 1)
     variance = (squares - np.square(drawn) - (n - 1) * np.square(mean)) / (n - 2)
-    return np.asarray((drawn - mean) / np.sqrt(np.maximum(variance, 1e-24) * (1 + 1 / (n - 1))))
+    return np.asarray((drawn - mean) / np.sqrt(np.maximum(variance, LEAST_SPREAD**2) * (1 + 1 / (n - 1))))
+
+
+def _first_call(tail: Array, n_pairs: int) -> float:
+    """How far out, in spreads, one pair must lie to be called where no other is; `tail` in rising order."""
+    n_beyond = math.floor(Q_LEVEL / n_pairs * (1 + tail.size) - 1 + 1e-9)  # draws that may be at least as far out
+    return math.inf if n_beyond < 0 else float(tail[-1 - n_beyond])
 
 
 def _doubts(kind: str, metrics: dict[str, object]) -> tuple[str, ...]:
@@ -88,6 +108,12 @@ def _doubts(kind: str, metrics: dict[str, object]) -> tuple[str, ...]:
         f"edges are held against {metrics['n_surrogates']} surrogates ({kind}: {HOW_MOVED[kind]}). Moving spikes also breaks what units share: where they "
         "follow a drive that was not recorded, most calls can be false"
     ]
+    few = int(str(metrics["n_pairs_held_by_penalty"]))
+    if few:
+        notes.append(
+            f"{few} of {metrics['n_tested_pairs']} pairs have so few spikes that moving them hardly moves the coupling, which the penalty holds near zero: "
+            "they are called only if the standard errors alone would call them, too"
+        )
     if float(str(metrics["surrogate_centre"])) > WIDE_CENTRE:
         notes.append(
             f"even in surrogates couplings lie {metrics['surrogate_centre']:.1f} standard errors from zero in the median pair: units share fluctuations that are slower "

@@ -7,15 +7,18 @@ are purged: their history, or the posterior that looks ahead from them, would se
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikefit.errors import UsageError
+from spikefit.errors import RecordingError, UsageError
 
 N_HELDOUT_CELLS = 20  # enough blocks for a standard error, few enough that purging costs little
 SHORTEST_CELL_IN_WINDOWS = 10
+FEWEST_CELLS = 4
+MOST_HELDOUT = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +55,19 @@ def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: floa
 
     Raises:
         UsageError: if no segment is longer than the window, or too little is left to hold something out.
+        RecordingError: if that would be so with the shortest window, too.
     """
     usable = np.stack([segment_offsets[:-1] + n_lags, segment_offsets[1:]], axis=1)
     usable = usable[usable[:, 1] > usable[:, 0]]
     n_usable = int(np.diff(usable, axis=1).sum())
+    longest = int(np.diff(segment_offsets).max(initial=0))
+    n_bins = int(segment_offsets[-1] - segment_offsets[0])
+    if heldout > 0 and n_bins <= FEWEST_CELLS * SHORTEST_CELL_IN_WINDOWS:
+        raise RecordingError(
+            f"the recording has {n_bins} bins, too few to train a fit and to judge it even with a history window of a single bin: nothing can be said of it.",
+            hint="take more of the recording, or narrower bins (--bin)",
+        )
     if not n_usable:
-        longest = int(np.diff(segment_offsets).max(initial=0))
         raise UsageError(
             f"no stretch of the recording is longer than the history window ({longest} bins against {n_lags}).",
             hint="pass a shorter --window, or choose longer epochs or trials",
@@ -70,10 +80,14 @@ def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: floa
     steps = np.floor(np.arange(len(cells) + 1) * heldout + phase)
     is_heldout = np.diff(steps) > 0
     if is_heldout.sum() < 2 or (~is_heldout).sum() < 2:
+        # As many blocks as hold out two whatever the seed; each is ten windows long, and the first window is history alone.
+        fits = n_bins // (SHORTEST_CELL_IN_WINDOWS * math.ceil(2 / heldout) + 1)
+        ways = [f"pass a --window of {fits} bins at most"] if fits else []
+        ways += [f"hold out a larger share (--heldout {MOST_HELDOUT})"] if len(cells) >= FEWEST_CELLS else []
         raise UsageError(
-            f"the recording is too short to hold out {heldout:.0%} of it: {n_usable} bins make {len(cells)} blocks of "
-            f"{cell} bins, and at least two must train and two must judge.",
-            hint="pass a shorter --window, or hold out a larger share with --heldout",
+            f"the recording is too short to hold out {heldout:.0%} of it: {n_usable} bins make {len(cells)} block{'' if len(cells) == 1 else 's'} of "
+            f"{cell} bins (ten windows), and at least two must train and two must judge.",
+            hint=", or ".join(("take more of the recording", *ways)),
         )
     train: list[list[int]] = []
     for k in np.flatnonzero(~is_heldout):

@@ -224,4 +224,4 @@ def _surrogates(problem: Problem, design: Design, fit: GLMFit, hooks: Hooks) -> 
     try:
         return fit_surrogates(problem, design, fit, "jitter", settings.n_surrogates, hooks), None
     except UsageError as refused:
-        return None, refused.message
+        return None, refused.message.removeprefix("--significance jitter: ")

@@ -56,16 +56,17 @@ def _scores(recovery: Recovery) -> Markup:
     columns = [
         Column("network", [NAMES[row["network"]] for row in rows], text=True),
         column("lengths", "length"),
-        column("simulations", "n_seeds"),
+        # What is asked first stands first: on a telephone the last columns are out of sight.
+        column("recall", "recall"),
+        column("false discoveries", "false_discovery_proportion"),
         column("true edges", "n_true"),
         column("called", "n_called"),
-        column("recall", "recall"),
         column("precision", "precision"),
-        column("false discoveries", "false_discovery_proportion"),
         column("average precision", "average_precision"),
         column("r of weights", "weight_correlation"),
         column("coverage", "coverage"),
         column("coverage, edges", "edge_coverage"),
+        column("simulations", "n_seeds"),
     ]
     if any(row["n_hidden_true"] or row["n_hidden_fitted"] for row in rows):
         columns += [column("hidden units", "n_hidden_true"), column("hidden units found", "n_hidden_found")]

@@ -32,7 +32,7 @@ from spikefit.recovery.truth import (
     tamed,
 )
 from spikefit.recovery.words import cannot
-from spikefit.results import Result, load_result
+from spikefit.results import Result, doubts_of_opening, load_result
 from spikefit.simulate import Simulation, simulate
 
 Q_LEVEL = 0.05
@@ -180,10 +180,13 @@ def _asked(result: str | Path | Result, lengths: Sequence[float], seeds: int, q:
     """The result, its settings, and the length nearest to its own."""
     if not lengths or min(lengths) <= 0 or max(lengths) > 100:
         raise UsageError(
-            f"--length must be above 0 and at most 100 recordings, got {list(lengths)}.", hint="pass --length 1"
+            f"--length must be above 0 and at most 100 recordings, got {', '.join(f'{length:g}' for length in lengths) or 'none'}.",
+            hint="pass --length 1",
         )
-    if seeds < 1 or not 0 < q < 1:
-        raise UsageError(f"--seeds must be at least 1 and --q lie between 0 and 1, got {seeds} and {q:g}.")
+    if seeds < 1:
+        raise UsageError(f"--seeds must be at least 1, got {seeds}.", hint="pass --seeds 2, say")
+    if not 0 < q < 1:
+        raise UsageError(f"--q must lie between 0 and 1, got {q:g}.", hint="pass --q 0.05, say")
     fit = result if isinstance(result, Result) else load_result(result)
     return fit, _settings(fit), min(map(float, lengths), key=lambda length: abs(math.log(length)))
 
@@ -200,7 +203,7 @@ def _without_covariates(fit: Result, config: Config) -> tuple[Config, list[str]]
 
 def _notes(fit: Result, config: Config, edges: Any) -> list[str]:
     """What the reader must know of the simulated recordings, before there are any."""
-    notes = []
+    notes = [*doubts_of_opening(fit)]
     if config.model.count_law == "negative-binomial":
         notes.append("the simulated spikes are Poisson: what scatters more in the recording is no part of this answer")
     if any("observed_s" in row.columns for row in fit.unit_rows):

@@ -129,11 +129,24 @@ def _edges(result: Result, table: NDArray[np.void]) -> Markup | None:
         text = Markup("{} of {} pairs of recorded units are called edges at q ≤ {}. " + last).format(
             number(int(called.sum())), number(int(known.sum())), Q_LEVEL, named
         )
-        return text + _null(result)
+        return text + _detectable(result, float(strongest["weight"]), none=not called.any()) + _null(result)
     return Markup(
         "The strongest coupling between recorded units is {}. No significance was computed: "
         "a large weight alone does not make an edge, and weights between rarely firing units are the least certain."
     ).format(named)
+
+
+def _detectable(result: Result, strongest: float, *, none: bool) -> Markup:
+    """How strong a coupling would have to be to be called; empty where it is not known."""
+    least = metric(result, "detectable_weight")
+    if least is None:
+        return Markup("")
+    text = Markup(" A coupling of the median pair would be called from {} drive per spike on").format(
+        number(float(least), 2)
+    )
+    if none and abs(strongest) < least:
+        text += ": this recording cannot show weaker ones with the settings of this fit"
+    return text + "."
 
 
 def _null(result: Result) -> Markup:

@@ -7,7 +7,7 @@ before the work that the way is free. Row receives, column sends, in every array
 from spikefit.results.documents import to_json
 from spikefit.results.edges import EDGE_COLUMNS
 from spikefit.results.layout import RESULT_FILES, claim_output
-from spikefit.results.loading import load_result
+from spikefit.results.loading import doubts_of_opening, load_result
 from spikefit.results.model import Result
 from spikefit.results.parts import CommonDriveTerm, CovariateTerms, Excerpt, HiddenActivity, UnitRow
 
@@ -21,6 +21,7 @@ __all__ = [
     "Result",
     "UnitRow",
     "claim_output",
+    "doubts_of_opening",
     "load_result",
     "to_json",
 ]

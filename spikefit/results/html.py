@@ -43,9 +43,30 @@ def summary_html(result: Result) -> str:
     return (
         f"<div><strong>{html.escape(result.name)}</strong> <small>{type(result).__name__}</small><table>{facts}</table>"
         + (f"<table><tr><th>strongest edges</th><th>weight</th><th>peak lag</th></tr>{edges}</table>" if edges else "")
+        + _folds(result)
         + (f"<ul>{doubts}</ul>" if doubts else "")
         + "</div>"
     )
+
+
+def _folds(result: Result) -> str:
+    """Numbers of hidden units that were tried in folds: gain over none, and in how many folds there is one; empty without folds."""
+    tried = {row["n_hidden"]: row for row in result.metrics.get("candidates") or () if "cv_gain_nats_per_bin" in row}
+    if not tried:
+        return ""
+    none = (tried.get(0) or {}).get("cv_fold_nats_per_bin") or ()
+    rows = []
+    for n_hidden, row in sorted(tried.items()):
+        gain, error = row["cv_gain_nats_per_bin"], row.get("cv_gain_nats_per_bin_se")
+        text = "–" if gain is None else f"{gain:+.3g}" + (f" ± {error:.2g}" if n_hidden and error is not None else "")
+        folds = row.get("cv_fold_nats_per_bin") or ()
+        pairs = [pair for pair in zip(folds, none, strict=False) if None not in pair]
+        whole = n_hidden and len(pairs) == len(none) == len(folds) > 0
+        better = f"{sum(score > base for score, base in pairs)} of {len(pairs)}" if whole else "–"
+        name = f"<strong>{n_hidden}, kept</strong>" if n_hidden == result.n_hidden else str(n_hidden)
+        rows.append(f"<tr><td>{name}</td><td>{text if n_hidden else '–'}</td><td>{better}</td></tr>")
+    head = "<tr><th>hidden units</th><th>gain over none in folds, nats per bin</th><th>folds that gain</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"
 
 
 def _show(value: Any) -> str:

@@ -106,6 +106,10 @@ METRICS_SCHEMA: dict[str, Any] = {
         },
         "null_centre": _number("centre of what no edge looks like, in standard errors"),
         "null_spread": _number("its spread, in standard errors; it counts as 1 where it is less"),
+        "detectable_weight": _number(
+            "how far a coupling of the median pair must lie from what is no edge to be called if no other was, drive per spike"
+        ),
+        "n_pairs_held_by_penalty": _count("pairs whose spikes are so few that moving them hardly moves the coupling"),
         "null_share_edges": _number(
             "share of pairs that do not look like no edge, where that was fitted because they are many"
         ),
@@ -240,6 +244,7 @@ METRICS_SCHEMA: dict[str, Any] = {
                     "heldout_gain_nats_per_bin": _number("above no hidden units, nats per bin"),
                     "heldout_iwae_gain_nats_per_bin": _number("the same by the importance-weighted bound"),
                     "cv_gain_nats_per_bin": _number("the same in the folds of the training bins"),
+                    "cv_gain_nats_per_bin_se": _number("its standard error, paired over blocks of time, nats per bin"),
                     "cv_fold_nats_per_bin": {
                         "type": "array",
                         "items": _number("score in each fold, factorials of the counts left out, nats per bin"),

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spikefit.errors import ResultError
+from spikefit.results.checking import fault_in
 from spikefit.results.digest import digest
 from spikefit.results.h5file import Damaged, from_h5
+from spikefit.results.json_schema import METRICS_SCHEMA
 from spikefit.results.layout import DATA_FILES, DERIVED_FILES, MAIN_FILE
 from spikefit.results.model import Result
 from spikefit.results.saving import sha256_of
@@ -20,6 +22,9 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 # Larger files beside a result are told apart by their size alone; hashing them would make opening slow.
 _HASHED_BYTES = 16 * 2**20
+
+# How the warning ends that files beside the main one are not those of the result.
+ALONE = f"{MAIN_FILE} alone was read"
 
 # What h5py and json raise on bytes that make no sense; KeyError and UnicodeDecodeError are among their children.
 _BROKEN = (
@@ -61,17 +66,24 @@ def load_result(path: str | Path, cls: type[ResultT] = Result) -> ResultT:  # ty
         raise _damaged(main, str(fault)) from fault
     if minor <= FORMAT_MINOR and expected != digest(result):
         raise _damaged(main, "its content does not match its checksum: it was changed since it was written")
+    fault_found = fault_in(result.metrics, METRICS_SCHEMA)
+    if fault_found is not None:
+        raise _damaged(main, f"its metrics make no sense: {fault_found}")
     # Those that are made from the result alone may be made again, by a later version, too.
     own = {name: known for name, known in side_files.items() if name not in DERIVED_FILES}
     strangers = [name for name, known in own.items() if not _matches(main.with_name(name), known)]
     if strangers:
         text = (
             f"{', '.join(strangers)} beside {MAIN_FILE} {'is' if len(strangers) == 1 else 'are'} not as this result wrote "
-            f"{'it' if len(strangers) == 1 else 'them'}: changed by hand, or by a save that was cut off; "
-            f"{MAIN_FILE} alone was read"
+            f"{'it' if len(strangers) == 1 else 'them'}: changed by hand, or by a save that was cut off; {ALONE}"
         )
         result = dataclasses.replace(result, warnings=(*result.warnings, text))
     return result
+
+
+def doubts_of_opening(result: Result) -> tuple[str, ...]:
+    """Those of its warnings that are about the files it was opened from, which whoever works on with it must hear."""
+    return tuple(text for text in result.warnings if text.endswith(ALONE))
 
 
 def _main_file(path: Path) -> Path:

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 _MARKS = (",", '"', "\n", "\r")
 UNIT_COLUMNS = ("id", "kind", "kept", "reason", "n_spikes", "rate_hz")
 
+# Further columns that fits write: what they mean must not hang on what the recording's own table happens to hold.
+FIT_COLUMNS = frozenset(
+    (
+        *("pair_type", "observed_s", "dispersion"),
+        *("simulated_rate_hz", "simulated_rate_se_hz", "fano_factor", "simulated_fano_factor"),
+        *("judged_spikes", "bits_per_spike", "pseudo_r2", "ks_distance", "ks_p_value", "ks_q_value"),
+        *("interval_correlation", "interval_correlation_p_value"),
+        *("stability", "fits_agreeing", "fits_compared", "unstable"),
+    )
+)
+
 
 def write_edges_csv(result: Result, path: Path, rows: NDArray[np.void] | None = None) -> None:
     """One row per ordered pair, or the given rows of `Result.edges`; columns are `EDGE_COLUMNS`, then the further ones of the table."""
@@ -63,6 +74,17 @@ def write_tsv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) 
     with path.open("w", encoding="utf-8", newline="") as handle:
         handle.write("\t".join(cell(name) for name in header) + "\n")
         handle.writelines("\t".join(cell(value) for value in row) + "\n" for row in rows)
+
+
+def kept_as(names: Iterable[str]) -> dict[str, str]:
+    """Under which name a result keeps each column of the recording's unit table: its own, with `unit_` before it where fits write such a column."""
+    names, out = list(names), {}
+    for name in names:
+        new = name
+        while new in FIT_COLUMNS or (new != name and new in names):
+            new = f"unit_{new}"
+        out[name] = new
+    return out
 
 
 def unit_columns(result: Result) -> dict[str, list[Any]]:

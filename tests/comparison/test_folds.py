@@ -200,3 +200,15 @@ def test_other_folds_are_not_paired_and_the_reason_is_given(make_result, tmp_pat
     assert words in found.why
     assert words in (comparison.save(tmp_path / "both") / "comparison.html").read_text(encoding="utf-8")
     assert spikefit.compare(first, make_result(**SAME)).pairs[0].folds is None
+
+
+def test_what_was_kept_stands_in_front_on_the_page(make_result, tmp_path):
+    metrics = judged() | {"hidden_choice": "hidden units help"}
+    folder = spikefit.compare(make_result(n_hidden=1, metrics=metrics), make_result(seed=1)).save(tmp_path / "both")
+    page = (folder / "comparison.html").read_text(encoding="utf-8")
+    part = page[page.index('id="folds"') :]
+    table = part[part.index("<table>") : part.index("</table>")]
+    cells = [re.sub(r"<[^>]+>", "", row).strip() for row in re.findall(r"<tr><td[^>]*>(.*?)</td>", table)]
+    assert cells == ["0", "1, kept", "2"]
+    assert re.sub(r"<[^>]+>", "", table).count("±") == 2
+    assert "Hidden units help." in part

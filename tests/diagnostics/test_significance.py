@@ -99,3 +99,32 @@ def test_many_edges_are_found_where_the_bulk_is_as_narrow_as_its_errors() -> Non
     # The twin: errors too small by half are not believed, and no mixture is fitted.
     wide = judge_edges(2 * 0.2 * z, np.full((N, N), 0.2), level=0.9)
     assert "null_share_edges" not in wide.metrics
+
+
+def test_what_would_be_called_is_told_and_is_called() -> None:
+    drawn, errors, edges = made_up(3, too_narrow=1.0, shared=0.0)
+    weights = np.where(edges, 0.0, 0.2 * drawn / errors)
+    errors = np.full((N, N), 0.2)
+    test = judge_edges(weights, errors, level=0.9)
+    least = test.metrics["detectable_weight"]
+    assert test.metrics["n_edges"] == 0
+    assert test.metrics["n_shared_inputs"] == 0
+    # p at the bar is 0.05 over 380 pairs: 3.8 standard errors of a normal law.
+    assert 3.5 * 0.2 < least < 5 * 0.2
+    called = []
+    for factor in (0.9, 1.1):
+        alone = weights.copy()
+        alone[4, 7] = factor * least
+        called.append(bool(judge_edges(alone, errors, level=0.9).q_value[4, 7] <= 0.05))
+    assert called == [False, True]
+
+
+def test_intervals_are_said_to_be_too_narrow_where_units_share_inputs() -> None:
+    words = "intervals of called edges are too narrow"
+    for shared in (0.0, 1.5):
+        weights, errors, _ = made_up(0, too_narrow=1.0, shared=shared)
+        test = judge_edges(weights, errors, level=0.9)
+        assert (test.metrics["n_shared_inputs"] > 0) == (shared > 0)
+        assert any(words in note for note in test.notes) == (shared > 0)
+        typed = judge_edges(weights, errors, level=0.9, types=("a",) * 10 + ("b",) * 10)
+        assert any(words in note for note in typed.notes) == (shared > 0)

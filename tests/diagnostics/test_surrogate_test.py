@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import kstest
@@ -70,3 +72,57 @@ def test_pairs_without_an_error_are_not_tested() -> None:
         ]
         == 0
     )
+
+
+def test_spikes_so_few_that_moving_them_moves_nothing_name_no_edge() -> None:
+    """A coupling that the penalty holds near zero scatters by a ten-thousandth of its error: next to that anything is far off."""
+    rng = np.random.default_rng(3)
+    draws = -0.005 + 1e-4 * rng.standard_normal((100, N, N))
+    z = np.where(rng.random((N, N)) < 0.3, -0.02, -0.005)
+    test = judge_by_surrogates(3.8 * z, np.full((N, N), 3.8), draws, "jitter", level=0.9)
+    assert test.metrics["n_edges"] == 0
+    assert test.metrics["n_pairs_held_by_penalty"] == N * (N - 1)
+    assert any("have so few spikes that moving them" in note for note in test.notes)
+    # Beside pairs with spikes enough the few are still no edges, and those are found as before.
+    draws[:, :4] = rng.standard_normal((100, 4, N))
+    z[:4] = rng.standard_normal((4, N))
+    z[0, 1] = 9.0
+    mixed = judge_by_surrogates(3.8 * z, np.full((N, N), 3.8), draws, "jitter", level=0.9)
+    assert mixed.q_value[0, 1] <= 0.05
+    assert not (mixed.q_value[4:] <= 0.05).any()
+    # One that the standard errors alone would call is called, penalty or not.
+    z[5, 6] = 8.0
+    assert judge_by_surrogates(3.8 * z, np.full((N, N), 3.8), draws, "jitter", level=0.9).q_value[5, 6] <= 0.05
+
+
+def test_what_would_be_called_is_told_and_is_called() -> None:
+    rng = np.random.default_rng(4)
+    draws = rng.standard_normal((100, N, N))
+    least = judge_by_surrogates(np.zeros((N, N)), np.full((N, N), 0.2), draws, "jitter", level=0.9).metrics[
+        "detectable_weight"
+    ]
+    assert 0.2 * 2.5 < least < 0.2 * 5
+    called = []
+    for factor in (0.7, 1.3):  # the median pair is meant; single pairs lie about it
+        n_called = 0
+        for post, pre in ((0, 1), (2, 3), (4, 5), (6, 7), (1, 0)):
+            alone = np.zeros((N, N))
+            alone[post, pre] = factor * least
+            n_called += judge_by_surrogates(alone, np.full((N, N), 0.2), draws, "jitter", level=0.9).metrics["n_edges"]
+        called.append(n_called)
+    assert called == [0, 5]
+
+
+def test_why_there_are_no_surrogates_is_said_once_and_whole() -> None:
+    """Few units, whose spikes cannot be moved: the reason ends the sentence, without the flag that nobody gave."""
+    from types import SimpleNamespace
+
+    from spikefit.diagnostics.judging import judge
+
+    network: Any = SimpleNamespace(
+        coupling_filters=np.ones((3, 3, 2)), n_hidden=0, std_error=np.ones((3, 3)), surrogates=None, coupling_correlation=None,
+        surrogates_refused="one long burst has one timing.", long_lags=None, plain=None,
+    )  # fmt: skip
+    (note,) = judge(network, "null", level=0.9, bin_width_s=0.01).notes
+    assert note.endswith("surrogates are no help: there are no p- and q-values. Why: one long burst has one timing")
+    assert note.startswith("6 pairs of recorded units are too few")

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikefit.errors import UsageError
+from spikefit.errors import RecordingError, UsageError
 from spikefit.fitting.split import Split, split_bins
 
 
@@ -63,7 +63,7 @@ def test_a_split_keeps_its_rules_whatever_the_segments(
     offsets = offsets_of(lengths)
     try:
         split = split_bins(offsets, n_lags=n_lags, heldout=heldout, seed=seed)
-    except UsageError:
+    except (UsageError, RecordingError):
         assume(False)
     assert faults(split, offsets, n_lags) == []
     assert split.n_train > 0
@@ -130,14 +130,28 @@ def test_the_seed_places_the_cells_and_nothing_else_does() -> None:
 
 
 def test_a_window_longer_than_every_segment_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"longer than the history window \(20 bins against 25\)") as refusal:
-        split_bins(offsets_of([20, 15]), n_lags=25, heldout=0.2, seed=0)
+    with pytest.raises(UsageError, match=r"longer than the history window \(60 bins against 65\)") as refusal:
+        split_bins(offsets_of([60, 45]), n_lags=65, heldout=0.2, seed=0)
     assert "--window" in str(refusal.value.hint)
 
 
 def test_a_recording_too_short_to_hold_something_out_is_refused_with_what_would_help() -> None:
     with pytest.raises(UsageError, match=r"too short to hold out 20% of it: 390 bins make 4 blocks") as refusal:
         split_bins(offsets_of([400]), n_lags=10, heldout=0.2, seed=0)
-    assert refusal.value.hint == "pass a shorter --window, or hold out a larger share with --heldout"
-    for change in ({"n_lags": 2}, {"heldout": 0.5}):
-        split_bins(offsets_of([400]), **({"n_lags": 10, "heldout": 0.2, "seed": 0} | change))
+    assert refusal.value.hint == (
+        "take more of the recording, or pass a --window of 3 bins at most, or hold out a larger share (--heldout 0.5)"
+    )
+    for change in ({"n_lags": 3}, {"heldout": 0.5}):  # what the hint says is enough, whatever the seed
+        for seed in range(20):
+            split_bins(offsets_of([400]), **({"n_lags": 10, "heldout": 0.2} | change), seed=seed)
+    with pytest.raises(UsageError, match=r"make 1 block of") as refusal:
+        split_bins(offsets_of([200]), n_lags=20, heldout=0.2, seed=0)
+    assert "--heldout" not in str(refusal.value.hint)  # no share of one block could be held out
+
+
+def test_a_recording_too_short_for_any_window_is_no_matter_of_flags() -> None:
+    with pytest.raises(RecordingError, match=r"has 40 bins, too few .*nothing can be said") as refusal:
+        split_bins(offsets_of([40]), n_lags=10, heldout=0.2, seed=0)
+    assert refusal.value.exit_code == 4
+    split_bins(offsets_of([41]), n_lags=1, heldout=0.5, seed=0)
+    split_bins(offsets_of([40]), n_lags=10, heldout=0.0, seed=0)  # nothing is to be judged there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from spikefit.cli.main import cli
 from spikefit.errors import UsageError
 from spikefit.exporters import recording_nwb
 from spikefit.fitted import fit_settings
+from spikefit.plots.activity import DISPERSION
 from spikefit.report import report_html
 from spikefit.results.json_schema import METRICS_SCHEMA
+from spikefit.results.tables import FIT_COLUMNS, kept_as
 from spikefit.simulate import random_network, simulate
 from spikefit.spikes import SpikeTrains
 
@@ -67,6 +70,7 @@ def test_a_column_of_the_file_in_and_the_nulls_in_every_place(session: Path, tmp
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output
     assert "nulls by area" in ran.stdout
+    assert "a coupling of the median pair would be called from" in ran.stdout
     assert [line.split()[:3] for line in ran.stdout.splitlines() if line.startswith(("CA1 ", "CA3 "))] == [
         ["CA1", "CA3", "100"], ["CA3", "CA1", "100"], ["CA1", "CA1", "90"], ["CA3", "CA3", "90"],
     ]  # fmt: skip
@@ -188,3 +192,32 @@ def test_recovery_simulates_units_without_types(trains: SpikeTrains) -> None:
     assert fit.config["fit"]["pair_types"] == "area"
     assert _settings(fit).fit.pair_types == "none"
     assert fit_settings(spikefit.Config().replace(pair_types="area")) == fit_settings(spikefit.Config())
+
+
+def test_columns_of_the_recording_that_a_fit_would_write_over_are_kept(trains: SpikeTrains, tmp_path: Path) -> None:
+    ids = trains.unit_ids
+    own = {
+        "pair_type": np.array([f"mine {unit}" for unit in ids], dtype=object),
+        "fano_factor": np.arange(len(ids), dtype=float),
+        "unit_fano_factor": np.arange(len(ids), dtype=float) + 100,
+        "depth": np.arange(len(ids)),
+    }
+    recording = dataclasses.replace(trains, unit_columns={**trains.unit_columns, **own})
+    fit = spikefit.infer(recording, tmp_path / "out", pair_types="area", hidden=1, figures="none", **(SETTINGS | {"restarts": 2}))  # fmt: skip
+    result = spikefit.load_result(tmp_path / "out")
+    rows = {row.id: row.columns for row in result.units}
+    for k, unit in enumerate(ids):
+        assert rows[unit]["unit_pair_type"] == f"mine {unit}"
+        assert rows[unit]["unit_unit_fano_factor"] == k
+        assert rows[unit]["unit_fano_factor"] == k + 100
+        assert rows[unit]["depth"] == k
+        assert rows[unit].get("pair_type") == (AREAS[k] if k < N else None)
+    assert "fano_factor" not in rows["silent"]
+    assert any("'pair_type' is 'unit_pair_type', 'fano_factor' is" in text for text in fit.warnings)
+    # The list of names that a fit writes is whole, but for a dispersion and lost time, which this recording has not.
+    written = {name for row in result.units for name in row.columns}
+    written -= {"area", "depth", "unit_pair_type", "unit_fano_factor", "unit_unit_fano_factor"}
+    assert written == FIT_COLUMNS - {"dispersion", "observed_s"}
+    assert DISPERSION in FIT_COLUMNS
+    # Without such a column nothing is renamed and nothing said.
+    assert kept_as(["area", "depth"]) == {"area": "area", "depth": "depth"}

@@ -295,3 +295,15 @@ def test_the_headline_is_the_strongest_edge_and_not_a_larger_coupling_that_is_no
         f"Even the largest coupling, {ids[1]} → {ids[0]} (−5 drive per spike), cannot be told from none."
         in headline(none)
     )
+
+
+def test_the_summary_says_how_strong_a_coupling_must_be_to_be_called(make_result):
+    metrics = {**make_result().metrics, "detectable_weight": 12.5}
+    none = make_result(q_value=np.ones((8, 8)), metrics=metrics)
+    assert "A coupling of the median pair would be called from" in report_html(none)
+    assert "this recording cannot show weaker ones" in report_html(none)
+    called = significant(make_result, metrics=metrics)
+    assert "would be called from" in report_html(called)
+    assert "cannot show weaker ones" not in report_html(called)
+    assert "would be called from" not in report_html(significant(make_result))
+    assert "would be called from" not in report_html(make_result(metrics=metrics))  # nothing was tested

@@ -225,3 +225,19 @@ def test_the_band_of_a_filter_is_as_wide_as_the_interval_of_its_sum_says(make_re
     assert held.filter_band_of(result.unit_id[1], result.unit_id[-1]) is None  # a hidden unit has no errors
     blind = dataclasses.replace(held, std_error=np.nan * whole)
     assert blind.filter_band_of(result.unit_id[1], result.unit_id[0]) is None
+
+
+def test_a_notebook_shows_the_numbers_of_hidden_units_that_folds_judged(make_result) -> None:
+    rows = [
+        {"n_hidden": 0, "cv_gain_nats_per_bin": 0.0, "cv_gain_nats_per_bin_se": 0.0, "cv_fold_nats_per_bin": [-8.0, -7.0, -9.0]},
+        {"n_hidden": 2, "cv_gain_nats_per_bin": 0.0123, "cv_gain_nats_per_bin_se": 0.004, "cv_fold_nats_per_bin": [-7.9, -7.1, -8.9]},
+    ]  # fmt: skip
+    page = make_result(n_hidden=2, metrics={"candidates": rows[::-1]})._repr_html_()
+    assert "<tr><td>0</td><td>–</td><td>–</td></tr>" in page
+    assert "<tr><td><strong>2, kept</strong></td><td>+0.0123 ± 0.004</td><td>2 of 3</td></tr>" in page
+    bare = [{"n_hidden": row["n_hidden"], "cv_gain_nats_per_bin": None} for row in rows]
+    assert page.count("folds that gain") == 1
+    assert (
+        "<strong>2, kept</strong></td><td>–</td><td>–</td>" in make_result(metrics={"candidates": bare})._repr_html_()
+    )
+    assert "folds that gain" not in make_result(metrics={"candidates": [{"n_hidden": 0}]})._repr_html_()
