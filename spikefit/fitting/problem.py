@@ -5,6 +5,7 @@ Every candidate number of hidden units is fitted to the same problem and scored 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import math
@@ -305,6 +306,33 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         lost=lost,
         kernels=Kernels() if settings.compiles else None,
     )
+
+
+def in_fold(problem: Problem, train: NDArray[np.int64]) -> Problem:
+    """The same problem where these bins alone train: constant rates, and what stands in for lost units, are of them.
+
+    So what is set aside tells the fold nothing, not even how much a unit fires that is lost in the other bins. A unit that was observed in
+    none of the fold's bins is lost in all of the recording for it: nothing there says what it does, and it is not scored.
+
+    Args:
+        problem: of the whole recording.
+        train: the fold's training bins, `[start, stop)`; (n, 2).
+    """
+    lost = problem.lost
+    mean_count, n_own = mean_counts(problem.counts, train, None if lost is None else lost.mask)
+    if lost is None:
+        return dataclasses.replace(problem, mean_count=mean_count)
+    unseen = n_own < 1
+    mean_count = torch.where(unseen, problem.mean_count, mean_count)
+    counts, mask = problem.counts, lost.mask
+    if bool(unseen.any()):
+        never = unseen.to(mask.device)[:, None]
+        counts, mask = counts.masked_fill(never, 0), mask | never
+    lost = LostBins(mask, mean_count.to(mask.device))
+    traces = None
+    if problem.common_drive is not None:
+        traces = problem.common_drive.features(counts, problem.segment_offsets, lost.in_population())
+    return dataclasses.replace(problem, counts=counts, lost=lost, mean_count=mean_count, traces=traces)
 
 
 def _check_lost(counts: Counts, settings: FitSettings) -> None:
