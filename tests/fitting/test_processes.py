@@ -52,6 +52,22 @@ def test_every_window_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(torch.cat(shares).tolist()) == sorted(which.tolist())
 
 
+@pytest.mark.parametrize("n_before", [0, 1, 5])
+def test_processes_take_turns_and_leave_nothing_out(n_before: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = list("abcde")
+    taken, rounds, alone = [], set(), processes.own_turns(items)
+    assert alone == (items, 5)
+    for rank in range(3):
+        monkeypatch.setattr(processes, "place", lambda rank=rank: (rank, 3))
+        own, n_rounds = processes.own_turns(items, n_before)
+        taken.append(own)
+        rounds.add(n_rounds)
+    assert sorted(item for own in taken for item in own) == items
+    assert rounds == {2}
+    assert max(map(len, taken)) == 2
+    assert taken[n_before % 3] == ["a", "d"]
+
+
 def test_alone_nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     assert place_in_team() is None
@@ -86,6 +102,25 @@ def torchrun(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def flags() -> list[str]:
     return [word for name, value in SETTINGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def test_surrogates_are_shared_and_are_those_of_one_process(tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    work = Path(__file__).with_name("surrogate_work.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, str(work), str(tmp_path)], capture_output=True, text=True, env=environment, check=False, timeout=400
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (np.load(tmp_path / f"{rank}.npz") for rank in range(2))
+    for one in (first, second):
+        assert np.array_equal(one["alone"], first["alone"])
+        assert np.array_equal(one["together"], first["alone"])  # to the bit
+        assert np.abs(one["together"]).min() > 0  # nobody's share is missing
+    own = [one["own"].tolist() for one in (first, second)]
+    assert min(map(len, own)) > 0
+    assert sorted(own[0] + own[1]) == sorted(first["everything"].tolist())  # each once
+    assert first["n_asked"] == second["n_asked"]  # both ask as often, or one would wait for ever
 
 
 @pytest.mark.slow
