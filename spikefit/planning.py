@@ -113,14 +113,16 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
 
     Raises:
         DeviceError: if there is no such device.
+        UsageError: if the recording is too short for the fit, as the fit itself would say.
     """
     from spikefit.fitting.device import choose_device
     from spikefit.fitting.memory import memory_limit, plan_memory
-    from spikefit.fitting.problem import fit_basis, fit_size, n_start
+    from spikefit.fitting.problem import fit_basis, fit_size, n_start, split_of
     from spikefit.fitting.training import SEARCH_EPOCHS
 
     basis, n_coupling = fit_basis(settings, counts.bin_width_s)
     n_lags, n_functions = basis.shape
+    split_of(counts, settings, n_lags)
     # Couplings use their functions alone, and own history its own, where it has some.
     n_own = n_functions - n_coupling or n_coupling
     n_bins, n_units = counts.n_bins, counts.n_units

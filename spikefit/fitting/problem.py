@@ -248,15 +248,12 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
             bounded link.
     """
     basis, n_coupling_functions = fit_basis(settings, counts.bin_width_s)
-    split = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=settings.heldout, seed=settings.seed)
-    if counts.covariates is not None and not counts.covariates.known.all():
-        split = only_where(split, counts.covariates.known)
+    split = split_of(counts, settings, len(basis))
     # Stored unit after unit, so the transpose is the memory as it lies; torch has few unsigned types.
     by_unit = counts.counts.T
     if by_unit.dtype != np.uint8:
         by_unit = by_unit.astype(np.int16 if by_unit.max(initial=0) < 2**15 else np.int32)
     if counts.lost is not None:
-        _check_lost(counts, settings)
         by_unit = np.where(counts.lost.T, 0, by_unit)  # whatever stands there was not observed
     on_device = torch.from_numpy(np.ascontiguousarray(by_unit)).to(device)
     mask = None if counts.lost is None else torch.from_numpy(np.ascontiguousarray(counts.lost.T)).to(device)
@@ -306,6 +303,31 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
         lost=lost,
         kernels=Kernels() if settings.compiles else None,
     )
+
+
+def split_of(counts: Counts, settings: FitSettings, n_lags: int) -> Split:
+    """The bins that train and those that judge; what cannot be done with this recording is refused here, before any work.
+
+    Args:
+        counts: binned recording.
+        settings: of the fit.
+        n_lags: length of the history window in bins.
+
+    Raises:
+        UsageError: if too little is left to train on or to judge, or what was asked for cannot be done with lost units.
+    """
+    split = split_bins(
+        counts.segment_offsets,
+        n_lags=n_lags,
+        heldout=settings.heldout,
+        seed=settings.seed,
+        bin_width_s=counts.bin_width_s,
+    )
+    if counts.covariates is not None and not counts.covariates.known.all():
+        split = only_where(split, counts.covariates.known)
+    if counts.lost is not None:
+        _check_lost(counts, settings)
+    return split
 
 
 def in_fold(problem: Problem, train: NDArray[np.int64]) -> Problem:

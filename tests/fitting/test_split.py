@@ -133,11 +133,17 @@ def test_a_window_longer_than_every_segment_is_refused() -> None:
     with pytest.raises(UsageError, match=r"longer than the history window \(20 bins against 25\)") as refusal:
         split_bins(offsets_of([20, 15]), n_lags=25, heldout=0.2, seed=0)
     assert "--window" in str(refusal.value.hint)
+    with pytest.raises(UsageError, match=r"\(20 bins against 25; 0.2 s and 0.25 s\)"):
+        split_bins(offsets_of([20, 15]), n_lags=25, heldout=0.2, seed=0, bin_width_s=0.01)
 
 
 def test_a_recording_too_short_to_hold_something_out_is_refused_with_what_would_help() -> None:
     with pytest.raises(UsageError, match=r"too short to hold out 20% of it: 390 bins make 4 blocks") as refusal:
         split_bins(offsets_of([400]), n_lags=10, heldout=0.2, seed=0)
-    assert refusal.value.hint == "pass a shorter --window, or hold out a larger share with --heldout"
+    assert str(refusal.value.hint).startswith(
+        "use a longer part of the recording, pass a shorter --window, or hold out"
+    )
+    with pytest.raises(UsageError, match=r"90 bins make 1 block of 100 bins; 0\.9 s and 1 s, and"):
+        split_bins(offsets_of([100]), n_lags=10, heldout=0.2, seed=0, bin_width_s=0.01)
     for change in ({"n_lags": 2}, {"heldout": 0.5}):
         split_bins(offsets_of([400]), **({"n_lags": 10, "heldout": 0.2, "seed": 0} | change))

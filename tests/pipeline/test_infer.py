@@ -230,6 +230,30 @@ def test_the_model_in_python_finds_the_same(simulated: Path, tiny: dict[str, Any
     np.testing.assert_array_equal(counted.connectivity, observed[0].connectivity)
 
 
+def test_settings_that_the_model_in_python_cannot_use_are_told(simulated: Path, tiny: dict[str, Any]) -> None:
+    trains = spikefit.read(simulated)
+    fit = spikefit.POGLM(units="n00", interval="0:10", **tiny).fit(trains)
+    assert fit.n_visible == 6
+    told = [text for text in fit.warnings if "had no part in it: units, interval" in text]
+    assert len(told) == 1
+    assert not any("had no part" in text for text in spikefit.POGLM(**tiny).fit(trains).warnings)
+    assert not any("had no part" in text for text in infer(simulated, interval="0:20", **tiny).warnings)
+
+
+def test_an_interval_outside_the_recording_is_told_where_others_are_left(simulated: Path, tiny: dict[str, Any]) -> None:
+    fit = infer(simulated, interval=["0:20", "40:50"], **tiny)
+    assert [text for text in fit.warnings if "nothing was observed inside" in text] == [
+        "session: nothing was observed inside the interval 40:50 (recorded from 0 s to 30 s)"
+    ]
+    inside = infer(simulated, interval=["0:10", "20:40"], **tiny)
+    assert not any("nothing was observed inside" in text for text in inside.warnings)
+
+
+def test_a_plan_refuses_what_the_fit_would_refuse(simulated: Path, tiny: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="too short to hold out 20% of it"):
+        plan(simulated, config=Config().replace(**{**tiny, "window": "2s"}))
+
+
 def test_a_seeded_run_repeats_bit_for_bit(
     simulated: Path,
     tiny: dict[str, Any],
