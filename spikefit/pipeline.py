@@ -106,11 +106,12 @@ def infer(
                 item, kept, config, origin, overwrite or resume, resume, progress, stopper, device, checkpoints=folder
             )
             fits.append(job.run())
-    not_converged = [fit.name for fit in fits if not fit.metrics["converged"]]
+    not_converged = [fit for fit in fits if not fit.metrics["converged"]]
     if not_converged and config.run.strict:
         raise NotConvergedError(
-            f"the fit of {', '.join(not_converged)} did not converge; the results are written all the same.",
-            hint="raise max_epochs, or look at training.png",
+            f"the fit of {', '.join(fit.name for fit in not_converged)} did not converge"
+            + ("." if out is None else "; the results are written all the same."),
+            hint=NotConvergedError.way_on(max(fit.n_hidden for fit in not_converged)),
         )
     return fits if several else fits[0]
 

@@ -98,7 +98,7 @@ def _how_it_is_cut(job: JobPlan) -> list[str]:
         text += f"; hidden draws of {plan.part_windows} window{'s' if plan.part_windows > 1 else ''}"
     lines = [text]
     if plan.total_bytes > plan.limit_bytes:
-        lines.append(f"  beware      the limit is {plan.limit_bytes / 1e9:.1f} GB, and this fit cannot do with less")
+        lines.append(f"  beware      {plan.beyond_limit}")
     return lines
 
 

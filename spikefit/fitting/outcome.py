@@ -137,7 +137,8 @@ def notes_on(metrics: dict[str, Any], converged: bool) -> tuple[str, ...]:
     """What the reader of the scores must know, as sentences."""
     notes = []
     if not converged:
-        notes.append("the fit did not converge within max_epochs; its numbers may still move")
+        limit = "max_epochs" if metrics["n_hidden"] > 0 else "the iterations that a fit without hidden units has"
+        notes.append(f"the fit did not converge within {limit}; its numbers may still move")
     gain, error = metrics.get("heldout_gain_nats_per_bin", math.nan), metrics.get("heldout_gain_se", math.nan)
     n_hidden = metrics["n_hidden"]
     if n_hidden > 0 and gain < -error:

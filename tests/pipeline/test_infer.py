@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from scipy import stats
 
 import spikefit
+import spikefit.fitting.without_hidden
 from spikefit.cli.main import cli
 from spikefit.config import Config
 from spikefit.errors import ConfigError, DeviceError, NotConvergedError, UsageError
@@ -382,7 +383,7 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(simulated: Path, tiny: dic
     assert as_json["jobs"][0]["n_bins"] == 3000
     assert as_json["jobs"][0]["memory"]["block_bins"] > 0
     tight = command("infer", simulated, "--dry-run", "--memory-limit", "10KB", *flags(tiny)).stdout
-    assert "beware      the limit is 0.0 GB, and this fit cannot do with less" in tight
+    assert "beware      the memory limit is 10 kB, and this fit cannot do with less than " in tight
     assert "beware" not in told.stdout
 
 
@@ -471,9 +472,23 @@ def test_strict_is_an_error_and_the_results_are_there_all_the_same(
     with pytest.raises(NotConvergedError, match="session did not converge; the results are written") as fault:
         infer(simulated, tmp_path / "out", hidden=1, strict=True, **tiny)
     assert fault.value.exit_code == 6
+    assert "raise max_epochs" in str(fault.value.hint)
     loaded = spikefit.load_result(tmp_path / "out")
     assert loaded.metrics["converged"] is False
     assert any("did not converge" in warning for warning in loaded.warnings)
+
+
+def test_without_hidden_units_strict_does_not_send_to_a_setting_that_has_no_part(
+    simulated: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*args: Any, **kwargs: Any) -> Any:
+        return fit_glm(*args, **{**kwargs, "max_iterations": 1})
+
+    fit_glm = spikefit.fitting.without_hidden.fit_glm
+    monkeypatch.setattr(spikefit.fitting.without_hidden, "fit_glm", short)
+    with pytest.raises(NotConvergedError, match=r"session did not converge\.") as fault:
+        infer(simulated, strict=True, **tiny)
+    assert str(fault.value.hint).startswith("raise ridge")
 
 
 def test_settings_that_do_not_exist_are_a_config_error() -> None:
