@@ -289,9 +289,16 @@ class _Job:
             checkpoint_every_s=self.config.run.checkpoint_every,
             resume=self.resume,
             should_stop=lambda: _any_requested(self.stopper),
-            stop=lambda: self.stopper.leave(self.folder),
+            stop=self._stop,
             spread=self.spread,
         )
+
+    def _stop(self) -> None:
+        """Leave, whichever process tells of it: all know the folder, and by then the first has written its checkpoint."""
+        from spikefit.fitting.processes import any_of
+
+        any_of(True)
+        self.stopper.leave(self.checkpoints)
 
     def _write(self, fit: Fit) -> None:
         assert self.folder is not None

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,24 @@ def test_a_command_that_cannot_share_its_work_says_so(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert done.stderr.count("cannot share its work") == 1
     assert not (tmp_path / "one.nwb").exists()
+
+
+@pytest.mark.slow
+def test_all_stop_behind_a_checkpoint_and_say_where_it_is(tmp_path: Path) -> None:
+    recording, out = tmp_path / "session.nwb", tmp_path / "out"
+    simulate_to_file(recording, config=Config().replace(neurons=5, drivers=1, duration=30.0, bin="10ms"))
+    words = ["infer", recording, "-o", out, *flags(), "--max-epochs", "400", "--checkpoint-every", "0.1s"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "spikefit"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(
+        [*launch, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    began = time.monotonic()
+    while running.poll() is None and not (out / "checkpoints" / "hidden-1.safetensors").exists():
+        assert time.monotonic() - began < 300
+        time.sleep(0.05)
+    running.terminate()
+    _, told = running.communicate(timeout=300)
+    assert told.count(f"stopped on request; a checkpoint is in {out}") == 1
+    assert "before there was anything to keep" not in told
+    assert not (out / "connectivity.h5").exists()
