@@ -105,6 +105,7 @@ def flags() -> list[str]:
     return [word for name, value in SETTINGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
+@pytest.mark.slow
 def test_surrogates_are_shared_and_are_those_of_one_process(tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     work = Path(__file__).with_name("surrogate_work.py")
