@@ -13,7 +13,7 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ AHEAD = 2  # items handed out per worker: enough to keep it busy, and little to 
 
 def on_all_cores(
     function: Callable[[Item], Made], items: Iterable[Item], *, workers: int | None = None
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """Apply a function to every item, several at a time, and give the results in order.
 
     Each worker computes with one torch thread. A fault in `function` is raised where its result would have come, and

@@ -83,6 +83,13 @@ class NotConvergedError(SpikefitError):
 
     exit_code = 6
 
+    @staticmethod
+    def way_on(n_hidden: int) -> str:
+        """The hint for a fit with so many hidden units."""
+        if n_hidden:
+            return "raise max_epochs, or look at the scores over training in report.html"
+        return "raise ridge: max_epochs is for hidden units, and without them only couplings that the data leave open keep a fit from its optimum"
+
 
 class Checkpointed(SpikefitError):
     """The run stopped on request and left a checkpoint to resume from."""

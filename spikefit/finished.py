@@ -60,6 +60,7 @@ def _data(then: Mapping[str, Any], recording: str | Path | SpikeTrains, config: 
     what = {
         "input": "the recording",
         "covariate_files": "a table of covariates",
+        "lost_time_file": "the table of lost time",
         "pair_mask_file": "the table of pairs",
         "pair_types_file": "the table of types",
     }

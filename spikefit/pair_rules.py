@@ -25,6 +25,7 @@ from spikefit.small_tables import read_small_table
 
 COLUMNS = ("pre_id", "post_id", "rule")
 RULES = ("forbidden", "required")
+MOST_LINES_NAMED = 5
 _PATTERN = re.compile(r"[*?\[]")
 
 
@@ -94,11 +95,27 @@ def check_pair_rules(rules: Iterable[PairRule], unit_ids: Sequence[str], source:
         source: name of the table, for the message.
 
     Raises:
-        UsageError: naming line and id, and the nearest id there is.
+        UsageError: naming line and id, the nearest id there is, and the lines that are wrong as well.
     """
+    faults: dict[int, UsageError] = {}
     for rule in rules:
         for column, name in (("pre_id", rule.pre), ("post_id", rule.post)):
-            check_names([name], unit_ids, f"{source}, line {rule.line}, {column}")
+            try:
+                check_names([name], unit_ids, f"{source}, line {rule.line}, {column}")
+            except UsageError as fault:
+                faults.setdefault(rule.line, fault)
+    if not faults:
+        return
+    (_, first), *others = faults.items()
+    more = ", ".join(str(line) for line, _ in others[:MOST_LINES_NAMED]) + (
+        ", …" if len(others) > MOST_LINES_NAMED else ""
+    )
+    also = (
+        f" Line{'s' if len(others) > 1 else ''} {more} name{'s' if len(others) == 1 else ''} no unit either."
+        if others
+        else ""
+    )
+    raise UsageError(first.message + also, hint=first.hint)
 
 
 def pair_tables(rules: Iterable[PairRule], unit_ids: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -107,11 +107,12 @@ def infer(
                 item, kept, config, origin, overwrite or resume, resume, progress, stopper, device, checkpoints=folder
             )
             fits.append(job.run())
-    not_converged = [fit.name for fit in fits if not fit.metrics["converged"]]
+    not_converged = [fit for fit in fits if not fit.metrics["converged"]]
     if not_converged and config.run.strict:
         raise NotConvergedError(
-            f"the fit of {', '.join(not_converged)} did not converge; the results are written all the same.",
-            hint="raise max_epochs, or look at training.png",
+            f"the fit of {', '.join(fit.name for fit in not_converged)} did not converge"
+            + ("." if out is None else "; the results are written all the same."),
+            hint=NotConvergedError.way_on(max(fit.n_hidden for fit in not_converged)),
         )
     return fits if several else fits[0]
 
@@ -289,9 +290,16 @@ class _Job:
             checkpoint_every_s=self.config.run.checkpoint_every,
             resume=self.resume,
             should_stop=lambda: _any_requested(self.stopper),
-            stop=lambda: self.stopper.leave(self.folder),
+            stop=self._stop,
             spread=self.spread,
         )
+
+    def _stop(self) -> None:
+        """Leave, whichever process tells of it: all know the folder, and by then the first has written its checkpoint."""
+        from spikefit.fitting.processes import any_of
+
+        any_of(True)
+        self.stopper.leave(self.checkpoints)
 
     def _write(self, fit: Fit) -> None:
         assert self.folder is not None

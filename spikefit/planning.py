@@ -98,7 +98,7 @@ def _how_it_is_cut(job: JobPlan) -> list[str]:
         text += f"; hidden draws of {plan.part_windows} window{'s' if plan.part_windows > 1 else ''}"
     lines = [text]
     if plan.total_bytes > plan.limit_bytes:
-        lines.append(f"  beware      the limit is {plan.limit_bytes / 1e9:.1f} GB, and this fit cannot do with less")
+        lines.append(f"  beware      {plan.beyond_limit}")
     return lines
 
 
@@ -113,15 +113,17 @@ def estimate(name: str, counts: Counts, settings: FitSettings, device: str = "cp
 
     Raises:
         DeviceError: if there is no such device.
+        UsageError: if the recording is too short for the fit, as the fit itself would say.
     """
     from spikefit.fitting.device import choose_device
     from spikefit.fitting.memory import memory_limit, plan_memory
-    from spikefit.fitting.problem import fit_basis
+    from spikefit.fitting.problem import fit_basis, split_of
     from spikefit.fitting.sizes import fit_size, n_start
     from spikefit.fitting.training import SEARCH_EPOCHS
 
     basis, n_coupling = fit_basis(settings, counts.bin_width_s)
     n_lags, n_functions = basis.shape
+    split_of(counts, settings, n_lags)
     # Couplings use their functions alone, and own history its own, where it has some.
     n_own = n_functions - n_coupling or n_coupling
     n_bins, n_units = counts.n_bins, counts.n_units

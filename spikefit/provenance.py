@@ -179,9 +179,16 @@ def covariate_files(config: Config) -> dict[str, Any]:
 
 
 def tables_of_units(config: Config) -> dict[str, Any]:
-    """The tables of known pairs (`pair_mask_file`) and of types of units (`pair_types_file`), each where there is one."""
+    """Tables beside the recording that are about its units, each where there is one.
+
+    They are of lost time (`lost_time_file`), of known pairs (`pair_mask_file`) and of types of units (`pair_types_file`).
+    """
     types = config.fit.pair_types
-    named = {"pair_mask_file": config.model.pair_mask, "pair_types_file": types if is_table(types) else None}
+    named = {
+        "lost_time_file": config.recording.lost_time,
+        "pair_mask_file": config.model.pair_mask,
+        "pair_types_file": types if is_table(types) else None,
+    }
     files = {key: Path(name) for key, name in named.items() if name is not None}
     return {key: {"path": str(path), **fingerprint(path)} for key, path in files.items() if path.is_file()}
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from spikefit.intervals import intersection_of, union_of
 from spikefit.loaders import read
 from spikefit.loaders.lost_time import read_lost_time
 from spikefit.spikes import SpikeTrains
@@ -39,8 +44,24 @@ def read_recording(recording: str | Path | SpikeTrains, config: Config) -> Spike
     if wanted.epochs:
         trains = trains.restrict_to_epochs(wanted.epochs)
     if wanted.interval:
-        start_s, stop_s = trains.t_start_s, trains.t_stop_s
-        trains = trains.restrict(
-            [[start_s if a is None else a, stop_s if b is None else b] for a, b in wanted.interval]
-        )
+        trains = _inside(trains, wanted.interval)
     return trains
+
+
+def _inside(trains: SpikeTrains, wanted: Sequence[tuple[float | None, float | None]]) -> SpikeTrains:
+    """The recording inside some intervals, with a warning for each in which nothing was observed."""
+    start_s, stop_s = trains.t_start_s, trains.t_stop_s
+    intervals = [[start_s if a is None else a, stop_s if b is None else b] for a, b in wanted]
+    kept = trains.restrict(intervals)
+    empty = [
+        f"{a:g}:{b:g}"
+        for a, b in intervals
+        if not len(intersection_of(trains.intervals_s, union_of(np.array([[a, b]]))))
+    ]
+    if not empty:
+        return kept
+    told = (
+        f"{trains.name}: nothing was observed inside the interval{'s' if len(empty) > 1 else ''} {', '.join(empty)} "
+        f"(recorded from {start_s:g} s to {stop_s:g} s)"
+    )
+    return dataclasses.replace(kept, warnings=(*kept.warnings, told))

@@ -189,6 +189,7 @@ def noise(seed: int) -> Array:
         ("flat=b-spline", "the covariate 'flat' never changes", "leave it out"),
         ("speed,twice", "the covariates 'speed' and 'twice' say the same", "leave out 'twice'"),
         ("position,x", "the covariates 'position' and 'x' say the same", "leave out 'x'"),
+        ("pair", "the covariate 'pair' has columns that say the same", "leave one of them out of the table"),
         ("speed=cyclic", "speed=cyclic: speed is no angle (unit 'cm/s', series speed)", "speed=b-spline"),
         ("angle=b-spline", "angle=b-spline: angle is an angle", "angle=cyclic:3"),
         ("time-in-trial", "there is no covariate 'time-in-trial'", "needs an epoch of that name"),
@@ -204,6 +205,7 @@ def test_what_no_fit_could_use_is_refused(asked: str, said: str, hint: str) -> N
         covariate("flat", time_s, np.full(time_s.size, 3.0)),
         covariate("position", time_s, np.stack([x, noise(8)], axis=1)),
         covariate("x", time_s, x),
+        covariate("pair", time_s, np.stack([x, 3 - 2 * x], axis=1)),
         covariate("angle", time_s, noise(9), "radians"),
         covariate("elsewhere", time_s + 1000, speed),
     )

@@ -82,3 +82,15 @@ def test_unknown_units_are_named_with_the_nearest(tmp_path: Path, line: str, wor
     with pytest.raises(UsageError, match=words):
         check_pair_rules(rules, IDS, "pairs.csv")
     check_pair_rules(rules[:0], IDS, "pairs.csv")
+
+
+def test_all_lines_that_name_no_unit_are_told(tmp_path: Path) -> None:
+    text = "pre_id,post_id,rule\nca1-3,ca1-1,forbidden\nca1-1,ca1-2,forbidden\ndg-1,dg-2,required\nca1-1,x,forbidden\n"
+    rules = read_pair_rules(table(tmp_path, text))
+    with pytest.raises(UsageError, match=r"line 2, pre_id: .*'ca1-3'\. Lines 4, 5 name no unit either\."):
+        check_pair_rules(rules, IDS, "pairs.csv")
+    with pytest.raises(UsageError, match=r"'ca1-3'\. Line 4 names no unit either\."):
+        check_pair_rules(rules[:3], IDS, "pairs.csv")
+    with pytest.raises(UsageError) as told:
+        check_pair_rules(rules[:2], IDS, "pairs.csv")
+    assert "either" not in told.value.message

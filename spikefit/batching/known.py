@@ -65,9 +65,9 @@ class KnownResults:
 
 
 def _same_tables(result: Result) -> bool:
-    """Whether the tables beside the recording, of covariates, known pairs and types, are still what they were."""
+    """Whether the tables beside the recording, of covariates, lost time, known pairs and types, are still what they were."""
     told = result.provenance
-    of_units = [told[key] for key in ("pair_mask_file", "pair_types_file") if told.get(key)]
+    of_units = [told[key] for key in ("lost_time_file", "pair_mask_file", "pair_types_file") if told.get(key)]
     for known in [*dict(told.get("covariate_files") or {}).values(), *of_units]:
         try:
             if fingerprint(Path(known["path"]))["sha256"] != known["sha256"]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from spikefit.errors import NotConvergedError
 from spikefit.results import Result
 from spikefit.results.documents import plain
 
@@ -96,6 +97,6 @@ def of_result(result: Result, name: str, folder: str, *, key: str, strict: bool)
             kind="NotConvergedError",
             exit_code=6,
             reason="the fit did not converge; its result is written all the same.",
-            hint="raise max_epochs, or look at training.png",
+            hint=NotConvergedError.way_on(result.n_hidden),
         )
     return outcome

@@ -99,6 +99,19 @@ class SpikefitGroupCommand(SpikefitCommand, click.Group):
         super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
+            # A result where the word of a command was meant to come is the likeliest slip.
+            shown = name if Path(name).exists() else "RESULT"
+            ways = "; ".join(f"`{ctx.command_path} {word} {shown}`" for word in self.commands)
+            ctx.fail(
+                f"{ctx.command_path} takes no {name!r}: by itself it looks at this computer. With a result it is {ways}."
+            )
+        return super().resolve_command(ctx, args)
+
 
 def settings(sections: Iterable[str], also: Sequence[str] = ()) -> Callable[[Function], Function]:
     """Give a command the flags of some sections, and single ones besides.

@@ -80,7 +80,9 @@ def refuse_collinear(columns: CovariateColumns) -> None:
         named = [columns.names[k] for k in np.flatnonzero(share > 0.1 * share.max())]
         raise UsageError(
             f"the covariate {taking_part[0]!r} has columns that say the same: {', '.join(named[:6])}.",
-            hint="take fewer functions, or another basis",
+            hint="leave one of them out of the table or series that it is read from"
+            if next(term for term in columns.terms if term.name == taking_part[0]).basis == "linear"
+            else "take fewer functions, or another basis",
         )
     raise UsageError(
         f"the covariates {' and '.join(repr(name) for name in taking_part)} say the same: one is a weighted sum of the "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikefit.config import Config
+from spikefit.config.sections import RecordingConfig
 from spikefit.errors import UsageError
 from spikefit.fitted.fit import Fit
 from spikefit.fitted.refusals import check_hidden, check_structure
@@ -68,4 +69,25 @@ class POGLM:
             for unit, n, mean in zip(counts.unit_ids, n_spikes, counts.mean_count.tolist(), strict=True)
         ]
         name = recording.name if isinstance(recording, SpikeTrains) else "recording"
-        return to_fit(network, counts, self.config, units=units, name=name, device=str(device), types=types)
+        return to_fit(
+            network,
+            counts,
+            self.config,
+            units=units,
+            name=name,
+            device=str(device),
+            warnings=_unused(self.config),
+            types=types,
+        )
+
+
+def _unused(config: Config) -> tuple[str, ...]:
+    """A warning where settings of the recording were given to what takes a recording as it is."""
+    plain = RecordingConfig()
+    given = [key for key, value in config.recording if value != getattr(plain, key)]
+    if not given:
+        return ()
+    return (
+        f"POGLM.fit takes the recording as it is; these settings had no part in it: {', '.join(given)} (spikefit.infer uses them, or "
+        "choose units and time with the methods of SpikeTrains)",
+    )

@@ -21,8 +21,7 @@ from spikefit.fitting.folds import Fold, folds_of
 from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.how_many import overfit_nats
 from spikefit.fitting.iwae import iwae_nats
-from spikefit.fitting.lost import mean_counts
-from spikefit.fitting.problem import Problem
+from spikefit.fitting.problem import Problem, in_fold
 from spikefit.fitting.scores import Score, glm_nats, ratio
 from spikefit.fitting.sizes import HELDOUT_CORE_BINS
 from spikefit.fitting.split import Split
@@ -128,11 +127,11 @@ def _score(problem: Problem, numbers: list[int], fold: Fold, hooks: Hooks) -> _S
     """Fit every number of hidden units to the fold's training bins and score it on those set aside."""
     train, aside = fold
     posed = _pose(problem, train)
-    windows = problem.windows(aside, HELDOUT_CORE_BINS)
+    windows = posed.windows(aside, HELDOUT_CORE_BINS)
     n_bins = torch.from_numpy(windows.lengths.astype(np.float64))
     hooks.stage("fitting without hidden units", None)
     design, fit = fit_observed(posed, train, hooks, None)
-    nats = {0: glm_nats(fit, windows, problem.basis, problem.settings.link, problem.inputs)}
+    nats = {0: glm_nats(fit, windows, posed.basis, posed.settings.link, posed.inputs)}
     bar = n_bins * overfit_nats(fit, posed.split.n_train)
     if numbers and problem.common_drive is not None:
         design, fit = fit_observed(posed, train, hooks, None, common_drive=False)
@@ -143,13 +142,10 @@ def _score(problem: Problem, numbers: list[int], fold: Fold, hooks: Hooks) -> _S
 
 def _pose(problem: Problem, train: NDArray[np.int64]) -> Problem:
     """The problem of one fold: its training bins, judged while it trains by the blocks that belong to no fold."""
-    # What stands in for lost units stays that of the whole problem.
-    mean_count, _ = mean_counts(problem.counts, train, None if problem.lost is None else problem.lost.mask)
     split = Split(train, problem.split.heldout, problem.split.everything)
     return dataclasses.replace(
-        problem,
+        in_fold(problem, train),
         split=split,
-        mean_count=mean_count,
         identity=problem.identity | {"fold": repr(train.tolist())},
     )
 

@@ -82,7 +82,9 @@ def fit_network(
             folds,
         )
         network = dataclasses.replace(network, notes=network.notes + data_notes(problem, candidates.plain[0]))
-    network = dataclasses.replace(network, notes=network.notes + compile_notes(problem.kernels))
+    network = dataclasses.replace(
+        network, notes=network.notes + compile_notes(problem.kernels) + _memory_notes(problem)
+    )
     scored = candidates.trained[chosen].scored if chosen else candidates.observed
     if chosen:
         weight, curvature, inflation = candidates.plain_couplings()
@@ -108,6 +110,12 @@ def _pose(
         return problem, []
     ridge, path = choose_ridge(problem, hooks)
     return dataclasses.replace(problem, settings=dataclasses.replace(settings, ridge=ridge)), path
+
+
+def _memory_notes(problem: Problem) -> tuple[str, ...]:
+    """Where the limit that was asked for was not kept."""
+    asked = problem.settings.memory_limit is not None
+    return (problem.memory.beyond_limit,) if asked and problem.memory.beyond_limit else ()
 
 
 def _by_block(candidates: Candidates, chosen: int, counts: Counts) -> dict[str, Array]:

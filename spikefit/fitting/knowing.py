@@ -80,8 +80,8 @@ def _choose_group_lasso(problem: Problem, hooks: Hooks) -> tuple[Problem, list[L
     strongest = weakest_that_silences(design, all_pairs, ridge=ridge, free=free, link=link) / share
     strengths = [strongest * PATH_RATIO**k for k in range(PATH_STEPS)]
 
-    def posed(strength: float) -> Problem:
-        return dataclasses.replace(problem, structure=dataclasses.replace(structure, group_lasso=strength))
+    def posed(one: Problem, strength: float) -> Problem:
+        return dataclasses.replace(one, structure=dataclasses.replace(structure, group_lasso=strength))
 
     by_block, n_bins = walk(problem, strengths, posed, hooks)
     best = max(by_block, key=lambda nats: nats.sum().item())
@@ -89,4 +89,4 @@ def _choose_group_lasso(problem: Problem, hooks: Hooks) -> tuple[Problem, list[L
         LassoScore(strength, nats.sum().item() / n_bins, *behind_best(nats, best, n_bins))
         for strength, nats in zip(strengths, by_block, strict=False)
     ]
-    return posed(max(path, key=lambda score: score.nats_per_bin).group_lasso), path
+    return posed(problem, max(path, key=lambda score: score.nats_per_bin).group_lasso), path

@@ -108,6 +108,16 @@ class MemoryPlan:
         solving = self.solver_bytes + self.block_bytes
         return self.counts_bytes + self.cache_bytes + max(solving, self.part_bytes + self.model_bytes)
 
+    @property
+    def beyond_limit(self) -> str:
+        """What to say where the limit cannot be kept; nothing where it can."""
+        if self.total_bytes <= self.limit_bytes:
+            return ""
+        return (
+            f"the memory limit is {_in_units(self.limit_bytes)}, and this fit cannot do with less than "
+            f"{_in_units(self.total_bytes)} beside what Python and its libraries take"
+        )
+
 
 def plan_memory(size: FitSize, limit_bytes: int) -> MemoryPlan:
     """Share the memory out: first what cannot be avoided, then parts of a step, then kept features.
@@ -152,6 +162,14 @@ def plan_memory(size: FitSize, limit_bytes: int) -> MemoryPlan:
         part_bytes=part,
         model_bytes=model,
     )
+
+
+def _in_units(n_bytes: int) -> str:
+    """Bytes in the largest unit of which there is one."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.3g} {unit}"
+    return f"{n_bytes} bytes"
 
 
 def _window_bytes(size: FitSize) -> int:

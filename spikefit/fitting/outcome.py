@@ -139,7 +139,8 @@ def notes_on(metrics: dict[str, Any], converged: bool) -> tuple[str, ...]:
     """What the reader of the scores must know, as sentences."""
     notes = []
     if not converged:
-        notes.append("the fit did not converge within max_epochs; its numbers may still move")
+        limit = "max_epochs" if metrics["n_hidden"] > 0 else "the iterations that a fit without hidden units has"
+        notes.append(f"the fit did not converge within {limit}; its numbers may still move")
     bits, error = metrics.get("heldout_bits_per_spike", math.nan), metrics.get("heldout_bits_per_spike_se", math.nan)
     if bits < -error:
         notes.append(

@@ -5,6 +5,7 @@ Every candidate number of hidden units is fitted to the same problem and scored 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from dataclasses import dataclass
@@ -148,11 +149,7 @@ def pose_problem(counts: Counts, settings: FitSettings, device: torch.device) ->
             bounded link.
     """
     basis, n_coupling_functions = fit_basis(settings, counts.bin_width_s)
-    split = split_bins(counts.segment_offsets, n_lags=len(basis), heldout=settings.heldout, seed=settings.seed)
-    if counts.covariates is not None and not counts.covariates.known.all():
-        split = only_where(split, counts.covariates.known)
-    if counts.lost is not None:
-        _check_lost(counts, settings)
+    split = split_of(counts, settings, len(basis))
     by_unit = _by_unit(counts)
     on_device = torch.from_numpy(np.ascontiguousarray(by_unit)).to(device)
     mask = None if counts.lost is None else torch.from_numpy(np.ascontiguousarray(counts.lost.T)).to(device)
@@ -215,6 +212,58 @@ def _identity_of(counts: Counts, by_unit: NDArray[Any]) -> dict[str, str]:
         content.update(np.ascontiguousarray(counts.covariates.values.T).tobytes())
         content.update(counts.covariates.known.tobytes())
     return {"data": content.hexdigest()[:16], "bin_width_s": repr(counts.bin_width_s)}
+
+
+def split_of(counts: Counts, settings: FitSettings, n_lags: int) -> Split:
+    """The bins that train and those that judge; what cannot be done with this recording is refused here, before any work.
+
+    Args:
+        counts: binned recording.
+        settings: of the fit.
+        n_lags: length of the history window in bins.
+
+    Raises:
+        UsageError: if too little is left to train on or to judge, or what was asked for cannot be done with lost units.
+    """
+    split = split_bins(
+        counts.segment_offsets,
+        n_lags=n_lags,
+        heldout=settings.heldout,
+        seed=settings.seed,
+        bin_width_s=counts.bin_width_s,
+    )
+    if counts.covariates is not None and not counts.covariates.known.all():
+        split = only_where(split, counts.covariates.known)
+    if counts.lost is not None:
+        _check_lost(counts, settings)
+    return split
+
+
+def in_fold(problem: Problem, train: NDArray[np.int64]) -> Problem:
+    """The same problem where these bins alone train: constant rates, and what stands in for lost units, are of them.
+
+    So what is set aside tells the fold nothing, not even how much a unit fires that is lost in the other bins. A unit that was observed in
+    none of the fold's bins is lost in all of the recording for it: nothing there says what it does, and it is not scored.
+
+    Args:
+        problem: of the whole recording.
+        train: the fold's training bins, `[start, stop)`; (n, 2).
+    """
+    lost = problem.lost
+    mean_count, n_own = mean_counts(problem.counts, train, None if lost is None else lost.mask)
+    if lost is None:
+        return dataclasses.replace(problem, mean_count=mean_count)
+    unseen = n_own < 1
+    mean_count = torch.where(unseen, problem.mean_count, mean_count)
+    counts, mask = problem.counts, lost.mask
+    if bool(unseen.any()):
+        never = unseen.to(mask.device)[:, None]
+        counts, mask = counts.masked_fill(never, 0), mask | never
+    lost = LostBins(mask, mean_count.to(mask.device))
+    traces = None
+    if problem.common_drive is not None:
+        traces = problem.common_drive.features(counts, problem.segment_offsets, lost.in_population())
+    return dataclasses.replace(problem, counts=counts, lost=lost, mean_count=mean_count, traces=traces)
 
 
 def _check_lost(counts: Counts, settings: FitSettings) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikefit.machine import place_in_team
+
+Item = TypeVar("Item")
 
 LONGEST_WAIT = timedelta(hours=2)  # one process may read, or write a checkpoint, while the others wait
 
@@ -52,6 +55,17 @@ def own_share(which: Int[Tensor, " window"]) -> Int[Tensor, " own_window"]:
     """The windows that this process computes."""
     rank, size = place()
     return which[rank::size]
+
+
+def own_turns(items: Sequence[Item], n_before: int = 0) -> tuple[list[Item], int]:
+    """The items that this process takes when all processes take turns, and how many rounds that is for the busiest.
+
+    Args:
+        items: the same in every process.
+        n_before: how many items went before these, so that it is not always the first process that has one more.
+    """
+    rank, size = place()
+    return list(items[(rank - n_before) % size :: size]), -(-len(items) // size)
 
 
 def own_ranges(ranges: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ import torch
 from spikefit.fitting.folds import folds_of
 from spikefit.fitting.glm_fit import GLMFit
 from spikefit.fitting.hooks import Hooks
-from spikefit.fitting.problem import Problem
+from spikefit.fitting.problem import Problem, in_fold
 from spikefit.fitting.scores import glm_nats
 from spikefit.fitting.sizes import HELDOUT_CORE_BINS
 from spikefit.fitting.without_hidden import fit_observed
@@ -53,10 +53,10 @@ def choose_ridge(problem: Problem, hooks: Hooks) -> tuple[float, list[RidgeScore
         hooks: progress and stopping.
     """
     hooks.stage("choosing the ridge penalty", float(len(RIDGE_PATH)))
-    smooth = dataclasses.replace(problem, structure=None if problem.structure is None else problem.structure.smooth())
+    smooth = None if problem.structure is None else problem.structure.smooth()
 
-    def posed(ridge: float) -> Problem:
-        return dataclasses.replace(smooth, settings=dataclasses.replace(problem.settings, ridge=ridge))
+    def posed(fold: Problem, ridge: float) -> Problem:
+        return dataclasses.replace(fold, structure=smooth, settings=dataclasses.replace(fold.settings, ridge=ridge))
 
     by_block, n_bins = walk(problem, RIDGE_PATH, posed, hooks)
     best = max(by_block, key=lambda nats: nats.sum().item())
@@ -68,20 +68,21 @@ def choose_ridge(problem: Problem, hooks: Hooks) -> tuple[float, list[RidgeScore
 
 
 def walk(
-    problem: Problem, path: Sequence[float], posed: Callable[[float], Problem], hooks: Hooks
+    problem: Problem, path: Sequence[float], posed: Callable[[Problem, float], Problem], hooks: Hooks
 ) -> tuple[list[torch.Tensor], int]:
     """Score penalties on stretches that were set aside, from strong ones to weak ones, each fit starting from the one before.
 
     Args:
         problem: with its split.
         path: penalties; weaker ones are not tried once the score falls well behind its best.
-        posed: the problem under one of them.
+        posed: the problem of a fold under one of them.
         hooks: progress and stopping.
 
     Returns:
         For each penalty the log-likelihood of every block set aside, and how many bins these hold.
     """
     folds = folds_of(problem.split.train, len(problem.basis), N_FOLDS)
+    problems = [in_fold(problem, train) for train, _ in folds]
     quiet = dataclasses.replace(hooks, update=lambda done, **figures: None)
     starts: list[GLMFit | None] = [None] * len(folds)
     by_block: list[torch.Tensor] = []
@@ -89,10 +90,11 @@ def walk(
     for place, penalty in enumerate(path):
         scores = []
         for k, (train, aside) in enumerate(folds):
-            _, fit = fit_observed(posed(penalty), train, quiet, starts[k])
+            fold = posed(problems[k], penalty)
+            _, fit = fit_observed(fold, train, quiet, starts[k])
             starts[k] = fit
-            windows = problem.windows(aside, HELDOUT_CORE_BINS)
-            scores.append(glm_nats(fit, windows, problem.basis, problem.settings.link, problem.inputs))
+            windows = fold.windows(aside, HELDOUT_CORE_BINS)
+            scores.append(glm_nats(fit, windows, fold.basis, fold.settings.link, fold.inputs))
         by_block.append(torch.cat(scores))
         hooks.update(place + 1, nats_per_bin=by_block[-1].sum().item() / n_bins)
         best = max(by_block, key=lambda nats: nats.sum().item())

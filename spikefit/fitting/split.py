@@ -44,7 +44,9 @@ class Split:
         return int(np.diff(self.heldout, axis=1).sum())
 
 
-def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: float, seed: int) -> Split:
+def split_bins(
+    segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: float, seed: int, bin_width_s: float | None = None
+) -> Split:
     """Choose the held-out cells.
 
     Args:
@@ -52,6 +54,7 @@ def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: floa
         n_lags: length of the history window in bins.
         heldout: share of the scored bins to hold out, between 0 and 0.5; with 0 nothing is held out.
         seed: places the first held-out cell.
+        bin_width_s: for messages; without it they are in bins alone.
 
     Raises:
         UsageError: if no segment is longer than the window, or too little is left to hold something out.
@@ -69,8 +72,9 @@ def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: floa
         )
     if not n_usable:
         raise UsageError(
-            f"no stretch of the recording is longer than the history window ({longest} bins against {n_lags}).",
-            hint="pass a shorter --window, or choose longer epochs or trials",
+            f"no stretch of the recording is longer than the history window ({longest} bins against {n_lags}"
+            f"{_in_seconds(longest, n_lags, bin_width_s=bin_width_s)}).",
+            hint="pass a shorter --window (a bare number is seconds: 100ms, not 100), or choose longer epochs or trials",
         )
     if heldout == 0:
         return Split(usable, np.empty((0, 2), dtype=np.int64), usable)
@@ -86,7 +90,7 @@ def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: floa
         ways += [f"hold out a larger share (--heldout {MOST_HELDOUT})"] if len(cells) >= FEWEST_CELLS else []
         raise UsageError(
             f"the recording is too short to hold out {heldout:.0%} of it: {n_usable} bins make {len(cells)} block{'' if len(cells) == 1 else 's'} of "
-            f"{cell} bins (ten windows), and at least two must train and two must judge.",
+            f"{cell} bins (ten windows{_in_seconds(n_usable, cell, bin_width_s=bin_width_s)}), and at least two must train and two must judge.",
             hint=", or ".join(("take more of the recording", *ways)),
         )
     train: list[list[int]] = []
@@ -102,6 +106,13 @@ def split_bins(segment_offsets: NDArray[np.int64], *, n_lags: int, heldout: floa
             else:
                 train.append([start, stop])
     return Split(np.array(train, dtype=np.int64), cells[is_heldout], usable)
+
+
+def _in_seconds(*n_bins: int, bin_width_s: float | None) -> str:
+    """The same numbers of bins in seconds, where the bin width is known."""
+    if bin_width_s is None:
+        return ""
+    return "; " + " and ".join(f"{bin_width_s * n:.4g} s" for n in n_bins)
 
 
 def only_where(split: Split, known: NDArray[np.bool_]) -> Split:

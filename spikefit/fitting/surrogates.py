@@ -9,7 +9,9 @@ surrogate, more steps are taken in all of them (`surrogate_steps.py`).
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +28,7 @@ from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.moved_responses import INFORMATION_BINS_PER_FEATURE, MovedResponses
 from spikefit.fitting.moved_spikes import mover
 from spikefit.fitting.problem import Problem
+from spikefit.fitting.processes import add_up, own_turns
 from spikefit.fitting.surrogate_steps import N_MIDDLE, MovedSpikes, batch_size, refit, start_in_the_middle, steps_needed
 from spikefit.pieces import SURROGATES_PER_PIECE
 
@@ -57,7 +60,7 @@ def fit_surrogates(
 ) -> Surrogates:
     """Refit the couplings of so many surrogates, on all cores.
 
-    The outcome depends on the seed alone, not on the number of workers.
+    The outcome depends on the seed alone, not on the number of workers, nor on how many processes share the surrogates.
 
     Args:
         problem: what was fitted.
@@ -91,13 +94,21 @@ def fit_surrogates(
     pieces = batches(every, SURROGATES_PER_PIECE)
 
     def refit_piece(piece: range) -> NDArray[np.float32]:
-        found: list[NDArray[np.float32]] = []
-        for z in on_all_cores(refit_some, batches(piece, together), workers=problem.settings.workers):
-            found.extend(z)
-            hooks.update(piece.start - every.start + len(found))
-            if hooks.should_stop():
-                hooks.stop()
-        return np.stack(found)
+        n_before = sum(len(batches(one, together)) for one in pieces[: pieces.index(piece)])
+        mine, n_rounds = own_turns(batches(piece, together), n_before)
+        found = torch.zeros(len(piece), design.n_units, design.n_units, dtype=torch.float32)
+        with contextlib.closing(on_all_cores(refit_some, mine, workers=problem.settings.workers)) as results:
+            for turn in range(n_rounds):
+                for z in itertools.islice(results, 1):  # there is none in the last round of some processes
+                    own = slice(mine[turn].start - piece.start, mine[turn].stop - piece.start)
+                    found[own] = torch.from_numpy(np.stack(z))
+                hooks.update(piece.start - every.start + len(piece) * (turn + 1) // n_rounds)
+                if hooks.should_stop():  # every process asks as often as the others, as all must answer
+                    hooks.stop()
+        shared = found.to(problem.device)
+        add_up([shared])
+        z_scores: NDArray[np.float32] = shared.cpu().numpy()
+        return z_scores
 
     identity = problem.identity | {"surrogates": kind, "n_steps": str(n_steps)}
     z = np.concatenate(hooks.spread("surrogates", kept(refit_piece, hooks, identity, problem.device), pieces))

@@ -289,6 +289,10 @@ PROVENANCE_SCHEMA: dict[str, Any] = {
             "description": "size and SHA-256 of each table from which a covariate of the fit was read, by its name",
             "additionalProperties": {"type": "object"},
         },
+        "lost_time_file": {
+            "type": "object",
+            "description": "path, size and SHA-256 of the table of when units were lost",
+        },
         "pair_mask_file": {
             "type": "object",
             "description": "path, size and SHA-256 of the table of pairs that were known beforehand",

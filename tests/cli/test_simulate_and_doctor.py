@@ -181,3 +181,10 @@ def test_doctor_can_be_asked_for_json(invoke, monkeypatch):
     found = json.loads(invoke("doctor", "--json").stdout)
     assert {"disks", "slurm", "torch_cuda", "threads"} <= found.keys()
     assert found["threads"]["usable"] >= 1
+
+
+def test_doctor_given_a_result_says_how_to_ask(invoke, tmp_path):
+    outcome = invoke("doctor", str(tmp_path))
+    assert outcome.exit_code == 2
+    assert f"doctor gradients {tmp_path}`." in " ".join(outcome.stderr.split())
+    assert "doctor gradients RESULT`." in " ".join(invoke("doctor", "gradient").stderr.split())

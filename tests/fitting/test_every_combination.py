@@ -17,12 +17,21 @@ from spikefit.fitting.rescore import network_of
 from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.windows import Windows
 from spikefit.fitting.with_hidden import choose_estimator
+from spikefit.models import posteriors as models_posteriors
 from spikefit.models.poglm import POGLMNetwork
+from spikefit.prob.estimators import ESTIMATORS as BY_NAME
 from spikefit.spikes import Counts
 
 POSTERIORS = get_args(ModelConfig.model_fields["posterior"].annotation)
 FAMILIES = [(family, 1) for family in get_args(ModelConfig.model_fields["family"].annotation)] + [("categorical", 3)]
 ESTIMATORS = get_args(GradientConfig.model_fields["estimator"].annotation)
+NAMES = {  # all that a user can ask for, so that none goes or comes without the tests below
+    "posterior": {"forward-backward", "forward", "forward-self"},
+    "family": {"poisson", "categorical"},
+    "estimator": {
+        "eat-cubic", "eat-sigmoid", "eat-linear", "eat-quintic", "eat-cosine", "gsm", "score", "exact",
+    },
+}  # fmt: skip
 REFUSED = {("forward-self", "exact"): "needs the posterior of all later bins to stay as it is"}
 
 
@@ -86,6 +95,17 @@ def test_it_trains_or_is_refused_with_the_reason(
         assert not torch.equal(parameter, before[name]), name
     # Ten steps from random parameters go uphill in both restarts.
     assert (judge(model, windows, n_draws=20).sum(0) > start).all()
+
+
+def test_every_name_is_tried_with_every_other() -> None:
+    marks = [mark.args for mark in test_it_trains_or_is_refused_with_the_reason.pytestmark]  # type: ignore[attr-defined]
+    tried = {names if isinstance(names, str) else names[0]: list(values) for names, values in marks}
+    tried["family"] = [family for family, _ in tried["family"]]
+    assert {name: set(tried[name]) for name in NAMES} == NAMES
+    # What the settings offer is what there is.
+    assert set(BY_NAME) == NAMES["estimator"]
+    assert set(models_posteriors.POSTERIORS) == NAMES["posterior"]
+    assert {posterior for posterior, _ in REFUSED} < NAMES["posterior"]
 
 
 def test_a_poisson_posterior_with_a_largest_count_is_refused() -> None:

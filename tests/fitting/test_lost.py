@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +14,21 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from spikefit.errors import UsageError
+from spikefit.fitting import cross_validation, ridge
 from spikefit.fitting import design as design_module
 from spikefit.fitting.design import Design
 from spikefit.fitting.fit import fit_network
+from spikefit.fitting.folds import folds_of
 from spikefit.fitting.glm import Solver, fit_glm
 from spikefit.fitting.glm_fit import GLMFit, dispersion_of, glm_log_likelihood
+from spikefit.fitting.hooks import Hooks
 from spikefit.fitting.lost import LostBins, mean_counts
 from spikefit.fitting.objective import elbo, hard_draws
-from spikefit.fitting.problem import pose_problem
+from spikefit.fitting.problem import in_fold, pose_problem
 from spikefit.fitting.scores import bits_per_spike, describe_blocks, glm_nats
 from spikefit.fitting.settings import FitSettings
 from spikefit.fitting.uncertainty import errors_of_fit
+from spikefit.fitting.without_hidden import fit_observed
 from spikefit.models.basis import make_basis
 from spikefit.spikes import Counts
 
@@ -287,6 +292,95 @@ def test_lost_bins_have_no_part_in_the_bound(make_model: Callable, settings: Fit
     assert model.visible_weights.grad is not None
     assert not model.visible_weights.grad[0, 0].any()
     assert model.visible_weights.grad[0, 1].any()
+
+
+def with_more_spikes(counts: NDArray[np.uint8], ranges: NDArray[np.int64], unit: int) -> NDArray[np.uint8]:
+    """The same counts, but one unit fires in every bin well inside some ranges; beside them lies the history of other bins."""
+    out = counts.copy()
+    for start, stop in ranges.tolist():
+        out[start + 3 * N_LAGS : stop - 3 * N_LAGS, unit] = 2
+    return out
+
+
+def test_no_fold_takes_its_stand_ins_from_what_it_sets_aside(
+    settings: FitSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, lost = lossy()
+    # Traces of the common drive remember what lies before a fold's bins, lost units or not.
+    settings = dataclasses.replace(settings, common_drive_s=(), folds=ridge.N_FOLDS)
+    problem = pose_problem(as_counts(counts, lost), settings, CPU)
+    train, aside = folds_of(problem.split.train, N_LAGS, ridge.N_FOLDS)[0]
+    busy = np.where(lost, 0, with_more_spikes(counts, aside, 0))
+    other = pose_problem(as_counts(busy, lost), settings, CPU)
+    fits: list[GLMFit] = []
+
+    def watched(*args: Any, **kwargs: Any) -> tuple[Design, GLMFit]:
+        design, fit = fit_observed(*args, **kwargs)
+        fits.append(fit)
+        return design, fit
+
+    monkeypatch.setattr(ridge, "fit_observed", watched)
+    monkeypatch.setattr(cross_validation, "fit_observed", watched)
+    for one in (problem, other):
+        ridge.walk(one, [RIDGE], lambda fold, penalty: fold, Hooks())
+    first, _, _, _, again, further, *_ = fits
+    assert torch.equal(again.weights, first.weights)
+    # The twins: with one stand-in for all folds, and in a fold that trains on what was changed, it is another fit.
+    shared = fit_observed(other, train, Hooks(), None)[1].weights
+    assert (shared - first.weights).abs().max() > 0.02
+    assert (further.weights - fits[1].weights).abs().max() > 0.02
+    fits.clear()
+    for one in (problem, other):
+        cross_validation.cross_validate(one, (0,), Hooks())
+    assert torch.equal(fits[4].weights, fits[0].weights)
+
+
+def test_the_common_drive_of_a_fold_has_its_stand_ins(settings: FitSettings) -> None:
+    counts, lost = lossy()
+    problem = pose_problem(as_counts(counts, lost), settings, CPU)
+    fold = in_fold(problem, np.array([[N_LAGS, 900]]))
+    assert fold.common_drive is not None
+    assert fold.traces is not None
+    assert fold.lost is not None
+    assert not torch.equal(fold.traces, problem.traces)
+    mean = torch.from_numpy(counts[N_LAGS:900].mean(axis=0))
+    torch.testing.assert_close(fold.lost.stand_in, mean)
+    by_hand = np.where(lost, mean.numpy(), counts).sum(axis=1) - fold.common_drive.level
+    trace, decay = np.zeros(N_BINS), fold.common_drive.decay[0]
+    for t in range(1, N_BINS):
+        trace[t] = decay * trace[t - 1] + fold.common_drive.gain[0] * by_hand[t - 1]
+    np.testing.assert_allclose(fold.traces[0].numpy(), trace, atol=1e-4)
+
+
+def test_a_unit_that_a_fold_never_sees_is_no_part_of_its_score(settings: FitSettings) -> None:
+    """Seen in one fold's own bins alone, it would be scored by a rate that nothing has told."""
+    counts, _ = lossy()
+    whole = pose_problem(as_counts(counts, None), settings, CPU)
+    folds = folds_of(whole.split.train, N_LAGS, ridge.N_FOLDS)
+    lost = np.zeros(counts.shape, dtype=bool)
+    lost[:, 3] = True
+    for start, stop in folds[0][1].tolist():
+        lost[start:stop, 3] = False
+    problem = pose_problem(as_counts(counts, lost), settings, CPU)
+    fold = in_fold(problem, folds[0][0])
+    assert fold.lost is not None
+    assert fold.lost.mask[3].all()
+    assert not fold.counts[3].any()
+    assert fold.mean_count[3] == problem.mean_count[3]
+    others = in_fold(problem, folds[1][0])
+    assert others.lost is not None
+    assert torch.equal(others.lost.mask[3], torch.from_numpy(lost[:, 3]))
+    nats, _ = ridge.walk(problem, [RIDGE], lambda fold, penalty: fold, Hooks())
+    busy = np.where(lost, 0, with_more_spikes(counts, folds[0][1], 3))
+    more, _ = ridge.walk(
+        pose_problem(as_counts(busy, lost), settings, CPU), [RIDGE], lambda fold, penalty: fold, Hooks()
+    )
+    n_own = len(problem.windows(folds[0][1], 2000))
+    assert torch.isfinite(nats[0]).all()
+    torch.testing.assert_close(more[0][:n_own], nats[0][:n_own], atol=0.5, rtol=0)
+    fit = fit_observed(problem, folds[0][0], Hooks(), None)[1]
+    scored = glm_nats(fit, problem.windows(folds[0][1], 2000), problem.basis, "softplus", problem.inputs)
+    assert (nats[0][:n_own] - scored).sum() > 100  # the twin: with the unit scored
 
 
 def test_what_moves_spikes_is_refused(settings: FitSettings) -> None:

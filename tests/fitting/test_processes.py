@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,22 @@ def test_every_window_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(torch.cat(shares).tolist()) == sorted(which.tolist())
 
 
+@pytest.mark.parametrize("n_before", [0, 1, 5])
+def test_processes_take_turns_and_leave_nothing_out(n_before: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = list("abcde")
+    taken, rounds, alone = [], set(), processes.own_turns(items)
+    assert alone == (items, 5)
+    for rank in range(3):
+        monkeypatch.setattr(processes, "place", lambda rank=rank: (rank, 3))
+        own, n_rounds = processes.own_turns(items, n_before)
+        taken.append(own)
+        rounds.add(n_rounds)
+    assert sorted(item for own in taken for item in own) == items
+    assert rounds == {2}
+    assert max(map(len, taken)) == 2
+    assert taken[n_before % 3] == ["a", "d"]
+
+
 def test_alone_nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     assert place_in_team() is None
@@ -89,6 +106,26 @@ def flags() -> list[str]:
 
 
 @pytest.mark.slow
+def test_surrogates_are_shared_and_are_those_of_one_process(tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    work = Path(__file__).with_name("surrogate_work.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, str(work), str(tmp_path)], capture_output=True, text=True, env=environment, check=False, timeout=400
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (np.load(tmp_path / f"{rank}.npz") for rank in range(2))
+    for one in (first, second):
+        assert np.array_equal(one["alone"], first["alone"])
+        assert np.array_equal(one["together"], first["alone"])  # to the bit
+        assert np.abs(one["together"]).min() > 0  # nobody's share is missing
+    own = [one["own"].tolist() for one in (first, second)]
+    assert min(map(len, own)) > 0
+    assert sorted(own[0] + own[1]) == sorted(first["everything"].tolist())  # each once
+    assert first["n_asked"] == second["n_asked"]  # both ask as often, or one would wait for ever
+
+
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds_and_one_of_them_tells(tmp_path: Path) -> None:
     recording = tmp_path / "session.nwb"
     simulate_to_file(recording, config=Config().replace(neurons=5, drivers=1, duration=30.0, bin="10ms"))
@@ -121,3 +158,24 @@ def test_a_command_that_cannot_share_its_work_says_so(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert done.stderr.count("cannot share its work") == 1
     assert not (tmp_path / "one.nwb").exists()
+
+
+@pytest.mark.slow
+def test_all_stop_behind_a_checkpoint_and_say_where_it_is(tmp_path: Path) -> None:
+    recording, out = tmp_path / "session.nwb", tmp_path / "out"
+    simulate_to_file(recording, config=Config().replace(neurons=5, drivers=1, duration=30.0, bin="10ms"))
+    words = ["infer", recording, "-o", out, *flags(), "--max-epochs", "400", "--checkpoint-every", "0.1s"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "spikefit"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(
+        [*launch, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    began = time.monotonic()
+    while running.poll() is None and not (out / "checkpoints" / "hidden-1.safetensors").exists():
+        assert time.monotonic() - began < 300
+        time.sleep(0.05)
+    running.terminate()
+    _, told = running.communicate(timeout=300)
+    assert told.count(f"stopped on request; a checkpoint is in {out}") == 1
+    assert "before there was anything to keep" not in told
+    assert not (out / "connectivity.h5").exists()

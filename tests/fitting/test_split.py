@@ -133,6 +133,8 @@ def test_a_window_longer_than_every_segment_is_refused() -> None:
     with pytest.raises(UsageError, match=r"longer than the history window \(60 bins against 65\)") as refusal:
         split_bins(offsets_of([60, 45]), n_lags=65, heldout=0.2, seed=0)
     assert "--window" in str(refusal.value.hint)
+    with pytest.raises(UsageError, match=r"\(60 bins against 65; 0.6 s and 0.65 s\)"):
+        split_bins(offsets_of([60, 45]), n_lags=65, heldout=0.2, seed=0, bin_width_s=0.01)
 
 
 def test_a_recording_too_short_to_hold_something_out_is_refused_with_what_would_help() -> None:
@@ -155,3 +157,8 @@ def test_a_recording_too_short_for_any_window_is_no_matter_of_flags() -> None:
     assert refusal.value.exit_code == 4
     split_bins(offsets_of([41]), n_lags=1, heldout=0.5, seed=0)
     split_bins(offsets_of([40]), n_lags=10, heldout=0.0, seed=0)  # nothing is to be judged there
+
+
+def test_the_lengths_are_told_in_seconds_too_where_the_bin_width_is_known() -> None:
+    with pytest.raises(UsageError, match=r"90 bins make 1 block of 100 bins \(ten windows; 0\.9 s and 1 s\), and"):
+        split_bins(offsets_of([100]), n_lags=10, heldout=0.2, seed=0, bin_width_s=0.01)

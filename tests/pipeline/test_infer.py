@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from scipy import stats
 
 import spikefit
+import spikefit.fitting.without_hidden
 from spikefit.cli.main import cli
 from spikefit.config import Config
 from spikefit.errors import ConfigError, DeviceError, NotConvergedError, UsageError
@@ -230,6 +231,30 @@ def test_the_model_in_python_finds_the_same(simulated: Path, tiny: dict[str, Any
     np.testing.assert_array_equal(counted.connectivity, observed[0].connectivity)
 
 
+def test_settings_that_the_model_in_python_cannot_use_are_told(simulated: Path, tiny: dict[str, Any]) -> None:
+    trains = spikefit.read(simulated)
+    fit = spikefit.POGLM(units="n00", interval="0:10", **tiny).fit(trains)
+    assert fit.n_visible == 6
+    told = [text for text in fit.warnings if "had no part in it: units, interval" in text]
+    assert len(told) == 1
+    assert not any("had no part" in text for text in spikefit.POGLM(**tiny).fit(trains).warnings)
+    assert not any("had no part" in text for text in infer(simulated, interval="0:20", **tiny).warnings)
+
+
+def test_an_interval_outside_the_recording_is_told_where_others_are_left(simulated: Path, tiny: dict[str, Any]) -> None:
+    fit = infer(simulated, interval=["0:20", "40:50"], **tiny)
+    assert [text for text in fit.warnings if "nothing was observed inside" in text] == [
+        "session: nothing was observed inside the interval 40:50 (recorded from 0 s to 30 s)"
+    ]
+    inside = infer(simulated, interval=["0:10", "20:40"], **tiny)
+    assert not any("nothing was observed inside" in text for text in inside.warnings)
+
+
+def test_a_plan_refuses_what_the_fit_would_refuse(simulated: Path, tiny: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="too short to hold out 20% of it"):
+        plan(simulated, config=Config().replace(**{**tiny, "window": "2s"}))
+
+
 def test_a_seeded_run_repeats_bit_for_bit(
     simulated: Path,
     tiny: dict[str, Any],
@@ -358,7 +383,7 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(simulated: Path, tiny: dic
     assert as_json["jobs"][0]["n_bins"] == 3000
     assert as_json["jobs"][0]["memory"]["block_bins"] > 0
     tight = command("infer", simulated, "--dry-run", "--memory-limit", "10KB", *flags(tiny)).stdout
-    assert "beware      the limit is 0.0 GB, and this fit cannot do with less" in tight
+    assert "beware      the memory limit is 10 kB, and this fit cannot do with less than " in tight
     assert "beware" not in told.stdout
 
 
@@ -447,9 +472,23 @@ def test_strict_is_an_error_and_the_results_are_there_all_the_same(
     with pytest.raises(NotConvergedError, match="session did not converge; the results are written") as fault:
         infer(simulated, tmp_path / "out", hidden=1, strict=True, **tiny)
     assert fault.value.exit_code == 6
+    assert "raise max_epochs" in str(fault.value.hint)
     loaded = spikefit.load_result(tmp_path / "out")
     assert loaded.metrics["converged"] is False
     assert any("did not converge" in warning for warning in loaded.warnings)
+
+
+def test_without_hidden_units_strict_does_not_send_to_a_setting_that_has_no_part(
+    simulated: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*args: Any, **kwargs: Any) -> Any:
+        return fit_glm(*args, **{**kwargs, "max_iterations": 1})
+
+    fit_glm = spikefit.fitting.without_hidden.fit_glm
+    monkeypatch.setattr(spikefit.fitting.without_hidden, "fit_glm", short)
+    with pytest.raises(NotConvergedError, match=r"session did not converge\.") as fault:
+        infer(simulated, strict=True, **tiny)
+    assert str(fault.value.hint).startswith("raise ridge")
 
 
 def test_settings_that_do_not_exist_are_a_config_error() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import spikefit
+from spikefit.batching.known import _same_tables
 from spikefit.cli.main import cli
+from spikefit.errors import UsageError
 from spikefit.exporters import recording_nwb
 from spikefit.results import Result
 from spikefit.spikes import SpikeTrains
@@ -83,3 +87,21 @@ def test_a_unit_lost_for_half_the_time(recording: Path, tmp_path: Path) -> None:
     assert float(rows["a"]["observed_s"]) == pytest.approx(200)
     assert float(rows["b"]["rate_hz"]) == pytest.approx(int(rows["b"]["n_spikes"]) / 100)
     assert any("lost.csv: 1 of 4 units are lost" in text for text in lost.warnings)
+
+
+def test_another_table_of_the_same_name_is_another_result(
+    simulated: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    table = tmp_path / "lost.csv"
+    unit = spikefit.read(simulated).unit_ids[0]
+    table.write_text(f"unit_id,start_s,stop_s\n{unit},10,20\n")
+    settings = {"lost_time": str(table), "hidden": 0, "figures": "none", "significance": "none", **tiny}
+    fit = spikefit.infer(simulated, tmp_path / "out", **settings)
+    assert fit.provenance["lost_time_file"]["path"] == str(table)
+    assert _same_tables(fit)
+    again = spikefit.infer(simulated, tmp_path / "out", resume=True, **settings)
+    np.testing.assert_array_equal(again.connectivity, fit.connectivity)
+    table.write_text(f"unit_id,start_s,stop_s\n{unit},10,25\n")
+    assert not _same_tables(fit)
+    with pytest.raises(UsageError, match="the table of lost time: not the one of then"):
+        spikefit.infer(simulated, tmp_path / "out", resume=True, **settings)
