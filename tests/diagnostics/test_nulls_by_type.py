@@ -103,7 +103,7 @@ def test_q_is_over_all_pairs_together_and_every_pair_has_its_null() -> None:
     assert one.metrics["n_edges"] == test.metrics["n_edges_one_null"]
     assert one.metrics["null_spread"] == test.metrics["null_spread"]
     assert "null_by_type" not in one.metrics
-    assert one.by_pair == {}
+    assert set(one.by_pair) == {"shared_z"}
 
 
 def test_a_wide_spread_names_its_types() -> None:
