@@ -29,7 +29,7 @@ from spikefit.models.ceiling import HIGHEST_MEAN_SHARE, SIGMOID_CEILING
 from spikefit.models.common_drive import CommonDrive
 from spikefit.models.depth import windows_context
 from spikefit.models.kernels import Kernels
-from spikefit.models.long_sums import tally
+from spikefit.models.long_sums import pieces, tally
 from spikefit.models.negative_binomial import Moments
 from spikefit.models.own_history import joined_basis
 from spikefit.pair_rules import matching
@@ -301,11 +301,11 @@ def dispersion_about(
         lost: bins in which single units were not observed; None where there are none.
     """
     moments = Moments(len(counts), torch.device("cpu"))
-    for start, stop in ranges.tolist():
-        here = counts[:, start:stop].cpu()
+    for first, end in (piece for row in ranges.tolist() for piece in pieces(len(counts), *row)):
+        here = counts[:, first:end].cpu()
         unit, bin_ = here.nonzero(as_tuple=True)
-        own = None if lost is None else lost.mask[:, start:stop].cpu()
-        moments.add(mean_count[:, None].expand(-1, stop - start).contiguous(), unit, bin_, here[unit, bin_], own)
+        own = None if lost is None else lost.mask[:, first:end].cpu()
+        moments.add(mean_count[:, None].expand(-1, end - first).contiguous(), unit, bin_, here[unit, bin_], own)
     return moments.dispersion()
 
 

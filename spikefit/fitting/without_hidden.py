@@ -26,6 +26,7 @@ from spikefit.fitting.surrogates import Surrogates, fit_surrogates
 from spikefit.fitting.uncertainty import FitErrors, curvature_of, errors_of_fit
 from spikefit.fitting.weight_rules import weight_rules
 from spikefit.models.coupling import filters_from_weights
+from spikefit.models.long_sums import pieces
 from spikefit.models.negative_binomial import rising
 
 MOST_DISPERSION_ROUNDS = 6
@@ -200,8 +201,10 @@ def _left_out(problem: Problem, fit: GLMFit) -> float:
     if fit.dispersion is None:
         return 0.0
     alpha, total = fit.dispersion.cpu(), 0.0
-    for start, stop in problem.split.everything.tolist():
-        here = problem.counts[:, start:stop].cpu()
+    for first, end in (
+        piece for row in problem.split.everything.tolist() for piece in pieces(len(problem.counts), *row)
+    ):
+        here = problem.counts[:, first:end].cpu()
         unit, bin_ = here.nonzero(as_tuple=True)
         count = here[unit, bin_].long()
         total += float(rising(alpha, int(count.max()) if len(count) else 0)[unit, count].sum())

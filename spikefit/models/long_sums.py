@@ -5,6 +5,8 @@ A sum of counts in whole numbers first turns all of them into 64-bit ones: eight
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Bool, Integer
 from torch import Tensor
@@ -15,6 +17,13 @@ PIECE_COUNTS = 1 << 18  # values of a piece: 2 MiB as 64-bit numbers
 def piece_bins(n_units: int) -> int:
     """Bins of a piece."""
     return max(1, PIECE_COUNTS // max(1, n_units))
+
+
+def pieces(n_units: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """First bin of each piece between two bins, and the end of its last."""
+    n_bins = piece_bins(n_units)
+    for first in range(start, stop, n_bins):
+        yield first, min(first + n_bins, stop)
 
 
 def sum_over_bins(

@@ -26,7 +26,7 @@ UNIT_COLUMNS = ("id", "kind", "kept", "reason", "n_spikes", "rate_hz")
 # Further columns that fits write: what they mean must not hang on what the recording's own table happens to hold.
 FIT_COLUMNS = frozenset(
     (
-        *("pair_type", "observed_s", "dispersion"),
+        *("pair_type", "observed_s", "dispersion", "attenuation"),
         *("simulated_rate_hz", "simulated_rate_se_hz", "fano_factor", "simulated_fano_factor"),
         *("judged_spikes", "bits_per_spike", "pseudo_r2", "ks_distance", "ks_p_value", "ks_q_value"),
         *("interval_correlation", "interval_correlation_p_value"),

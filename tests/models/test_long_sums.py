@@ -45,6 +45,13 @@ def test_they_are_the_sums(bounds: tuple[int, int], monkeypatch: pytest.MonkeyPa
     assert found == dict(zip(values.tolist(), n.tolist(), strict=True))
 
 
+def test_pieces_cover_the_bins_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_sums, "PIECE_COUNTS", 200)
+    assert list(long_sums.pieces(20, 3, 25)) == [(3, 13), (13, 23), (23, 25)]
+    assert list(long_sums.pieces(20, 5, 5)) == []
+    assert list(long_sums.pieces(1000, 0, 2)) == [(0, 1), (1, 2)]  # never less than a bin
+
+
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="this system does not say what a process held at most"
 )
