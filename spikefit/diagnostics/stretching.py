@@ -41,9 +41,13 @@ def attenuation_note(attenuation: Array, unit_ids: Sequence[str]) -> tuple[str, 
     if not len(small):
         return ()
     least = int(np.argmin(attenuation))
-    receivers = "one unit comes" if len(small) == 1 else f"{len(small)} of {len(attenuation)} units come"
+    share = f"at {attenuation[least]:.0%} of their size"
+    receivers = f"{unit_ids[least]} come out too small, {share}"
+    if len(small) > 1:
+        receivers = (
+            f"{len(small)} of {len(attenuation)} units come out too small, those onto {unit_ids[least]} most, {share}"
+        )
     return (
-        f"what couples onto {receivers} out too small, at {attenuation[least]:.0%} of its size onto {unit_ids[least]}"
-        f"{'' if len(small) == 1 else ', the least'}: spikes there bunch more than the fit expects, as under input that was not recorded. "
-        "Intervals reach out by that much; weights are as fitted",
+        f"couplings onto {receivers}: spikes there bunch more than the fit expects, as under input that was not recorded. Intervals reach out "
+        "by that much; weights are as fitted",
     )

@@ -23,9 +23,9 @@ def test_the_end_away_from_zero_moves_and_the_other_stays():
 def test_the_reader_is_told_of_receivers_that_lose_much():
     assert attenuation_note(np.array([0.95, 1.0]), ["a", "b"]) == ()
     (one,) = attenuation_note(np.array([0.95, 0.7]), ["a", "b"])
-    assert "onto one unit comes out too small, at 70% of its size onto b:" in one
+    assert "onto b come out too small, at 70% of their size:" in one
     (two,) = attenuation_note(np.array([0.8, 0.7, 1.0]), ["a", "b", "c"])
-    assert "onto 2 of 3 units come out too small, at 70% of its size onto b, the least:" in two
+    assert "onto 2 of 3 units come out too small, those onto b most, at 70% of their size:" in two
 
 
 @pytest.mark.parametrize("drivers", [0, 2])
