@@ -165,8 +165,8 @@ def plan_memory(size: FitSize, limit_bytes: int) -> MemoryPlan:
 
 
 def _in_units(n_bytes: int) -> str:
-    """Bytes in the largest unit of which there is one."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    """Bytes in the largest unit of which there is one, with 1024 to the step as limits are written."""
+    for unit, size in (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024)):
         if n_bytes >= size:
             return f"{n_bytes / size:.3g} {unit}"
     return f"{n_bytes} bytes"

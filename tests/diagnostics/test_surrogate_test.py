@@ -121,7 +121,7 @@ def test_why_there_are_no_surrogates_is_said_once_and_whole() -> None:
 
     network: Any = SimpleNamespace(
         coupling_filters=np.ones((3, 3, 2)), n_hidden=0, std_error=np.ones((3, 3)), surrogates=None, coupling_correlation=None,
-        surrogates_refused="one long burst has one timing.", long_lags=None, plain=None,
+        surrogates_refused="one long burst has one timing.", long_lags=None, plain=None, attenuation=None,
     )  # fmt: skip
     (note,) = judge(network, "null", level=0.9, bin_width_s=0.01).notes
     assert note.endswith("surrogates are no help: there are no p- and q-values. Why: one long burst has one timing")

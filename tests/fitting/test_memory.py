@@ -102,9 +102,9 @@ def watching(function: Callable[..., Any], tell: Callable[[int], None]) -> Calla
 
 def test_a_limit_that_was_not_kept_is_told(small_counts: Counts, tiny_settings: Callable[..., Any]) -> None:
     cpu = torch.device("cpu")
-    for limit, told in ((1000, 1), (GB, 0), (None, 0)):
+    for limit, told in ((1024, 1), (GB, 0), (None, 0)):
         notes = fit_network(small_counts, tiny_settings(memory_limit=limit), device=cpu).notes
-        assert sum("the memory limit is 1 kB, and this fit cannot do with less than" in note for note in notes) == told
+        assert sum("the memory limit is 1 KB, and this fit cannot do with less than" in note for note in notes) == told
 
 
 def test_faults_that_mean_memory_are_known_from_others() -> None:

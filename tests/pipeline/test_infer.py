@@ -383,7 +383,7 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(simulated: Path, tiny: dic
     assert as_json["jobs"][0]["n_bins"] == 3000
     assert as_json["jobs"][0]["memory"]["block_bins"] > 0
     tight = command("infer", simulated, "--dry-run", "--memory-limit", "10KB", *flags(tiny)).stdout
-    assert "beware      the memory limit is 10 kB, and this fit cannot do with less than " in tight
+    assert "beware      the memory limit is 10 KB, and this fit cannot do with less than " in tight
     assert "beware" not in told.stdout
 
 
