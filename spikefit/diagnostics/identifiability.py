@@ -18,6 +18,7 @@ from spikefit.models.ceiling import SIGMOID_CEILING
 
 Array = NDArray[np.float64]
 
+PIECE_COUNTS = 1 << 20  # of a recording that is read at once: 8 MiB as floating-point numbers
 FEWEST_PAIRS = 10  # fewer do not tell how far couplings follow correlograms
 STRONG_RECURRENCE = 0.9
 AGREE_WITHIN = 0.5  # of a coupling's size
@@ -43,25 +44,30 @@ def spike_pairs(
     from scipy.sparse import csr_array
 
     n_units = counts.shape[1]
-    found, chance = np.zeros((n_units, n_units)), np.zeros((n_units, n_units))
+    found = np.zeros((n_units, n_units))
     total = counts.sum(axis=0, dtype=np.float64)
     rate = total / (max(1, len(counts)) if lost is None else np.maximum(1, len(counts) - lost.sum(axis=0)))
+    n_pairs_of_bins = np.zeros((n_units, n_units))
+    piece = n_lags + max(1, PIECE_COUNTS // max(1, n_units))
     for start, stop in zip(segment_offsets[:-1].tolist(), segment_offsets[1:].tolist(), strict=True):
-        part = counts[start:stop]
-        running = np.zeros((stop - start + 1, n_units), dtype=np.int64)
-        np.cumsum(part, axis=0, out=running[1:])
-        behind = np.maximum(np.arange(stop - start) - n_lags, 0)
-        lately = (running[:-1] - running[behind]).astype(np.float64)  # of the n_lags bins before each bin
-        found += csr_array(part.astype(np.float64)).T @ lately
-        if lost is not None:
-            seen = ~lost[start:stop]
-            np.cumsum(seen, axis=0, out=running[1:])
-            n_before = (running[:-1] - running[behind]).astype(np.float64)
-            chance += (seen.T.astype(np.float64) @ n_before) * np.outer(rate, rate)
-            continue
-        n_pairs_of_bins = float(np.minimum(np.arange(stop - start), n_lags).sum())
-        chance += n_pairs_of_bins * np.outer(rate, rate)
-    return found, chance
+        if lost is None:
+            n_pairs_of_bins += float(np.minimum(np.arange(stop - start), n_lags).sum())
+        for first in range(start, stop, piece):
+            end, context = min(first + piece, stop), max(first - n_lags, start)
+            here = counts[first:end].astype(np.float64)
+            found += csr_array(here).T @ _lately(counts[context:end], first - context, n_lags)
+            if lost is not None:
+                n_before = _lately(~lost[context:end], first - context, n_lags)
+                n_pairs_of_bins += (~lost[first:end]).T.astype(np.float64) @ n_before
+    return found, n_pairs_of_bins * np.outer(rate, rate)
+
+
+def _lately(values: NDArray[Any], n_context: int, n_lags: int) -> Array:
+    """Sums over the `n_lags` bins before each bin, as far as there are any; (bin, unit), the bins of context left out."""
+    running = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values, axis=0, out=running[1:])  # whole numbers, which float64 holds exactly
+    bins = np.arange(n_context, len(values))
+    return np.asarray(running[bins] - running[np.maximum(bins - n_lags, 0)])
 
 
 def correlogram_z(found: Array, chance: Array) -> Array:

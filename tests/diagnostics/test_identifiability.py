@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import spikefit
+from spikefit.diagnostics import identifiability
 from spikefit.diagnostics.identifiability import (
     agreement_of_restarts,
     correlogram_z,
@@ -35,6 +36,21 @@ def test_spike_pairs_are_those_counted_one_by_one():
     rate = counts.mean(axis=0)
     np.testing.assert_allclose(chance, n_bins * np.outer(rate, rate))
     assert not np.array_equal(found, spike_pairs(counts, np.array([0, 90]), 5)[0])  # across the gaps there are more
+
+
+@pytest.mark.parametrize("some_lost", [False, True])
+def test_spike_pairs_are_the_same_piece_by_piece(some_lost: bool, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(4)
+    counts, offsets = rng.poisson(0.3, (90, 3)).astype(np.uint8), np.array([0, 40, 43, 90])
+    lost = None
+    if some_lost:
+        lost = np.zeros(counts.shape, dtype=bool)
+        lost[20:50, 1] = True
+        counts[lost] = 0
+    whole = spike_pairs(counts, offsets, 5, lost)
+    monkeypatch.setattr(identifiability, "PIECE_COUNTS", 6)  # two bins and a window at once
+    for one, other in zip(whole, spike_pairs(counts, offsets, 5, lost), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-12)
 
 
 @pytest.mark.statistical
