@@ -16,6 +16,7 @@ from spikefit.cli.main import cli
 from spikefit.errors import UsageError
 from spikefit.exporters import recording_nwb
 from spikefit.fitted import fit_settings
+from spikefit.fitted.looks import ATTENUATION
 from spikefit.plots.activity import DISPERSION
 from spikefit.report import report_html
 from spikefit.results.json_schema import METRICS_SCHEMA
@@ -214,10 +215,11 @@ def test_columns_of_the_recording_that_a_fit_would_write_over_are_kept(trains: S
         assert rows[unit].get("pair_type") == (AREAS[k] if k < N else None)
     assert "fano_factor" not in rows["silent"]
     assert any("'pair_type' is 'unit_pair_type', 'fano_factor' is" in text for text in fit.warnings)
-    # The list of names that a fit writes is whole, but for a dispersion and lost time, which this recording has not.
+    # The list of names that a fit writes is whole, but for a dispersion and lost time, which this recording has not, and for what fits with
+    # hidden units do not write.
     written = {name for row in result.units for name in row.columns}
     written -= {"area", "depth", "unit_pair_type", "unit_fano_factor", "unit_unit_fano_factor"}
-    assert written == FIT_COLUMNS - {"dispersion", "observed_s"}
-    assert DISPERSION in FIT_COLUMNS
+    assert written == FIT_COLUMNS - {"dispersion", "observed_s", "attenuation"}
+    assert {DISPERSION, ATTENUATION} <= FIT_COLUMNS
     # Without such a column nothing is renamed and nothing said.
     assert kept_as(["area", "depth"]) == {"area": "area", "depth": "depth"}
