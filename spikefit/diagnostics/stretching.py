@@ -30,12 +30,13 @@ def stretched(test: EdgeTest, attenuation: Array) -> EdgeTest:
     )
 
 
-def attenuation_note(attenuation: Array, unit_ids: Sequence[str]) -> tuple[str, ...]:
+def attenuation_note(attenuation: Array, unit_ids: Sequence[str], *, tested: bool) -> tuple[str, ...]:
     """What a reader must know of it, as a sentence; none where no receiver loses much.
 
     Args:
         attenuation: by receiver, (post,).
         unit_ids: their ids.
+        tested: whether pairs were tested; intervals are the model's own where they were not.
     """
     small = np.flatnonzero(attenuation < WORTH_A_WORD)
     if not len(small):
@@ -47,7 +48,9 @@ def attenuation_note(attenuation: Array, unit_ids: Sequence[str]) -> tuple[str, 
         receivers = (
             f"{len(small)} of {len(attenuation)} units come out too small, those onto {unit_ids[least]} most, {share}"
         )
+    then = (
+        "Intervals reach out by that much; weights are as fitted" if tested else "Weights and intervals are as fitted"
+    )
     return (
-        f"couplings onto {receivers}: spikes there bunch more than the fit expects, as under input that was not recorded. Intervals reach out "
-        "by that much; weights are as fitted",
+        f"couplings onto {receivers}: spikes there bunch more than the fit expects, as under input that was not recorded. {then}",
     )

@@ -116,7 +116,7 @@ def look_at_goodness(judged: Judged | None, counts: Counts, *, seed: int) -> Loo
     )
 
 
-def look_at_attenuation(network: FittedNetwork, counts: Counts) -> Look:
+def look_at_attenuation(network: FittedNetwork, counts: Counts, test: EdgeTest) -> Look:
     """How much of a coupling's size onto each unit the fit shows; nothing where that is not known."""
     if network.attenuation is None:
         return Look()
@@ -124,7 +124,7 @@ def look_at_attenuation(network: FittedNetwork, counts: Counts) -> Look:
 
     return Look(
         {"attenuation_median": float(np.median(network.attenuation))},
-        attenuation_note(network.attenuation, counts.unit_ids),
+        attenuation_note(network.attenuation, counts.unit_ids, tested=bool(np.isfinite(test.ci_low).any())),
         {ATTENUATION: network.attenuation.tolist()},
     )
 

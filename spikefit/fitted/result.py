@@ -68,7 +68,7 @@ def to_fit(
         look_at_test(test, types, config.fit.pair_types),
         identified,
         goodness,
-        look_at_attenuation(network, counts),
+        look_at_attenuation(network, counts, test),
         look_at_dispersion(network.parameters, config.model.count_law),
         of_covariates,
     ]

@@ -21,11 +21,25 @@ def test_the_end_away_from_zero_moves_and_the_other_stays():
 
 
 def test_the_reader_is_told_of_receivers_that_lose_much():
-    assert attenuation_note(np.array([0.95, 1.0]), ["a", "b"]) == ()
-    (one,) = attenuation_note(np.array([0.95, 0.7]), ["a", "b"])
+    assert attenuation_note(np.array([0.95, 1.0]), ["a", "b"], tested=True) == ()
+    (one,) = attenuation_note(np.array([0.95, 0.7]), ["a", "b"], tested=True)
     assert "onto b come out too small, at 70% of their size:" in one
-    (two,) = attenuation_note(np.array([0.8, 0.7, 1.0]), ["a", "b", "c"])
+    (two,) = attenuation_note(np.array([0.8, 0.7, 1.0]), ["a", "b", "c"], tested=True)
     assert "onto 2 of 3 units come out too small, those onto b most, at 70% of their size:" in two
+
+
+def test_intervals_that_are_the_models_own_are_not_said_to_reach_out():
+    network = random_network(
+        n_visible=10, n_drivers=2, seed=5, window_s=0.05, rate_hz=8.0, driver_strength=5.0, fan_out=0.6
+    )
+    counts = simulate(network, duration_s=120, seed=5).visible_counts
+    words = {"bin": counts.bin_width_s, "window": 0.05, "hidden": 0, "device": "cpu"}
+    for significance, reach in (("null", True), ("none", False)):
+        fit = spikefit.POGLM(significance=significance, **words).fit(counts)
+        (note,) = (text for text in fit.warnings if "too small" in text)
+        assert ("Intervals reach out" in note) == reach
+        middle = 0.5 * (fit.ci_low + fit.ci_high)
+        assert np.allclose(middle, fit.connectivity) == (not reach)
 
 
 @pytest.mark.parametrize("drivers", [0, 2])
